@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --extra dev \
-        --generate-hashes --no-annotate --no-header --no-emit-index-url
+        --generate-hashes --no-annotate --no-header --no-emit-index-url --no-strip-extras
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock models
