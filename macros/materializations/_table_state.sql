@@ -1,0 +1,108 @@
+{#
+    What the catalog says of an existing table, in one query:
+    {columns: {name: {type, not_null, description}}, description}.
+#}
+{% macro _table_state(relation) %}
+    {% set rows = run_query(
+        "select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, a.attnotnull as not_null,
+            coalesce(col_description(a.attrelid, a.attnum), '') as description,
+            coalesce(obj_description(a.attrelid, 'pg_class'), '') as table_description
+        from pg_attribute as a
+        where a.attrelid = '" ~ relation ~ "'::regclass and a.attnum > 0 and not a.attisdropped"
+    ) %}
+    {% set columns = {} %}
+    {% for row in rows %}
+        {% do columns.update({row['name']: row}) %}
+    {% endfor %}
+    {% do return({'columns': columns, 'description': rows[0]['table_description'] if rows else ''}) %}
+{% endmacro %}
+
+{#
+    How the table differs from the contract: {added: [contract columns it lacks], any: bool}. Raises where the
+    difference cannot be bridged without a rebuild, unless a full refresh was asked for.
+#}
+{% macro _contract_drift(contract, state) %}
+    {% set added = [] %}
+    {% set problems = [] %}
+    {% for column in contract.columns %}
+        {% if column.name not in state.columns %}
+            {% do added.append(column) %}
+            {% if column.not_null or config.get('on_schema_change') == 'fail' %}
+                {% do problems.append('it lacks column ' ~ column.name ~ ' ' ~ column.type) %}
+            {% endif %}
+        {% elif not _same_type(state.columns[column.name]['type'], column.type) %}
+            {% do problems.append(
+                'column ' ~ column.name ~ ' is ' ~ state.columns[column.name]['type']
+                ~ ', the contract says ' ~ column.type
+            ) %}
+        {% endif %}
+    {% endfor %}
+    {% if problems and not should_full_refresh() %}
+        {% do exceptions.raise_compiler_error(
+            this ~ " does not fit the model's contract: " ~ problems | join('; ')
+            ~ ". Rebuild it with --full-refresh, or change the contract."
+        ) %}
+    {% endif %}
+    {% set surplus = state.columns.keys() | reject('in', contract.columns | map(attribute='name') | list) | list %}
+    {% do return({'added': added, 'any': (added or problems or surplus) | length > 0}) %}
+{% endmacro %}
+
+{# Whether a catalog type and a contract's spelling of a type are the same, by the usual aliases. #}
+{% macro _same_type(catalog_type, contract_type) %}
+    {% set aliases = {
+        'timestamptz': 'timestamp with time zone',
+        'timestamp': 'timestamp without time zone',
+        'int': 'integer',
+        'int4': 'integer',
+        'int8': 'bigint',
+        'bool': 'boolean',
+        'float8': 'double precision',
+        'varchar': 'character varying',
+    } %}
+    {% set contract_type = contract_type | lower %}
+    {% do return(aliases.get(contract_type, contract_type) == catalog_type) %}
+{% endmacro %}
+
+{# Add the columns the contract gained; rows that are there already hold NULL in them. #}
+{% macro _adopt_new_columns(target, drift) %}
+    {% if drift.added %}
+        {% call statement('adopt_new_columns') %}
+            alter table {{ target }}
+            {% for column in drift.added %}
+                add column {{ adapter.quote(column.name) }} {{ column.type }}{{ ',' if not loop.last }}
+            {% endfor %}
+        {% endcall %}
+    {% endif %}
+{% endmacro %}
+
+{#
+    `persist_docs` without its price: comments are written only where they differ, because each one is a new
+    catalog row. `state` is none for a table just built.
+#}
+{% macro _persist_changed_docs(target, state) %}
+    {% set comments = [] %}
+    {% if config.persist_relation_docs() and (state is none or state.description != model.description) %}
+        {% do comments.append('comment on table ' ~ target ~ ' is ' ~ _literal(model.description)) %}
+    {% endif %}
+    {% if config.persist_column_docs() %}
+        {% for column in model.columns.values() %}
+            {% set known = state.columns.get(column.name) if state else none %}
+            {% if known is none or known['description'] != column.description %}
+                {% do comments.append(
+                    'comment on column ' ~ target ~ '.' ~ adapter.quote(column.name)
+                    ~ ' is ' ~ _literal(column.description)
+                ) %}
+            {% endif %}
+        {% endfor %}
+    {% endif %}
+    {% if comments %}
+        {% call statement('persist_docs') %}
+            {{ comments | join(';\n') }}
+        {% endcall %}
+    {% endif %}
+{% endmacro %}
+
+{# A string literal. #}
+{% macro _literal(text) -%}
+    '{{ text | replace("'", "''") }}'
+{%- endmacro %}

@@ -1,0 +1,86 @@
+-- What the warehouse needs before anything can land in it: schemas, run records, rejects, the staging
+-- template and the JSON judge. Repeatable. Run by `tradehouse` whenever something of it is missing; an
+-- administrator may run it by hand instead (psql -f sql/warehouse.sql) where the pipeline's own role may not
+-- create schemas.
+
+create schema if not exists staging;
+create schema if not exists ops;
+
+comment on schema staging is 'What the sources said, landed by tradehouse; dbt reads it.';
+comment on schema ops is 'Run records and rejects of the pipeline.';
+
+create table if not exists ops.sync_runs (
+    run_id bigint generated always as identity primary key,
+    source text not null,
+    command text not null,
+    status text not null,
+    started_at timestamptz not null,
+    extracted_at timestamptz,
+    finished_at timestamptz,
+    rows_read bigint not null default 0,
+    rows_changed bigint not null default 0,
+    rows_rejected bigint not null default 0,
+    models_built integer not null default 0,
+    models_failed integer not null default 0,
+    project_fingerprint text,
+    error text
+);
+create index if not exists sync_runs_extracted_at on ops.sync_runs (extracted_at);
+
+create table if not exists ops.sync_symbols (
+    symbol text primary key,
+    status text not null,
+    source_table text,
+    source_newest timestamptz,
+    last_change_at timestamptz,
+    last_error text,
+    last_error_at timestamptz
+);
+
+create table if not exists ops.rejected_rows (
+    source text not null,
+    entity text not null,
+    row_key text not null,
+    column_name text not null,
+    reason text not null,
+    original text,
+    extracted_at timestamptz not null,
+    resolved_at timestamptz,
+    primary key (source, entity, row_key, column_name)
+);
+
+-- Every `staging.<symbol>` is made like this table.
+create table if not exists staging.mt5_bar (
+    timestamp bigint primary key,
+    open double precision,
+    high double precision,
+    low double precision,
+    close double precision,
+    fractals text,
+    horizontal_trendlines text,
+    diagonal_trendlines text,
+    momentum_candles text,
+    keltner_channels text,
+    tema double precision,
+    hrma double precision,
+    smma double precision,
+    zigzag text,
+    extracted_at timestamptz not null
+);
+create index if not exists mt5_bar_extracted_at on staging.mt5_bar (extracted_at);
+
+-- Text as jsonb, NULL where Postgres does not accept it. From Postgres 16 on it is a plain expression the
+-- planner can inline; before, an exception block has to catch the refusal.
+do $$
+begin
+    if current_setting('server_version_num')::int >= 160000 then
+        create or replace function staging.try_jsonb(value text) returns jsonb
+        language sql stable parallel safe
+        as 'select case when pg_input_is_valid(value, ''jsonb'') then value::jsonb end';
+    else
+        create or replace function staging.try_jsonb(value text) returns jsonb
+        language plpgsql stable strict
+        as 'begin return value::jsonb; exception when others then return null; end';
+    end if;
+end
+$$;

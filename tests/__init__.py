@@ -1,0 +1,1 @@
+"""Tests; `unit` needs no database, `integration` and `faults` do."""
