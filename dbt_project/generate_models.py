@@ -124,6 +124,7 @@ def staging_yaml(symbols: list[str]) -> dict[str, Any]:
             {
                 "name": f"stg_mt5__{symbol}",
                 "description": f"One row per landed {symbol.upper()} bar, with the collector's habits resolved.",
+                "data_tests": [{"candles_match_bars": {"arguments": {"symbol": symbol}}}],
                 "columns": staged,
             }
             for symbol in symbols

@@ -86,7 +86,7 @@ def run_dbt(
     os.environ.update(prepare_environment(settings, warehouse))
     runner = dbtRunner(callbacks=[_NodeCounter(progress)] if progress else [])
     file_level = "debug" if settings.log_level == "DEBUG" else "none"
-    outcome = runner.invoke(["--quiet", "--log-level", "none", "--log-level-file", file_level, command, *arguments])
+    outcome = runner.invoke(["--quiet", "--log-level", "none", "--log-level-file", file_level, "--no-write-json", command, *arguments])
     if outcome.result is None or not hasattr(outcome.result, "results"):
         raise TransformError(f"dbt {command} did not run: {_one_line(outcome.exception)}")
     return _summary(outcome.result.results)

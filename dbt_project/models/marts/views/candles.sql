@@ -1,0 +1,11 @@
+{% for symbol in var('symbols') %}
+{% set last_symbol = loop.last %}
+{% for timeframe in var('timeframes') %}
+select
+    '{{ symbol }}' as symbol,
+    '{{ timeframe }}' as timeframe,
+    candle.*
+from {{ ref(symbol ~ '_' ~ timeframe | lower) }} as candle
+{{ 'union all' if not (last_symbol and loop.last) }}
+{% endfor %}
+{% endfor %}
