@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from extract import mt5_bars
 from extract.duck import open_session
-from extract.landing import Run, attach_warehouse
+from extract.landing import Run, attach_warehouse, last_run_was_clean
 from extract.mt5_bars import Extraction
 from extract.settings import Project, Settings
 from extract.transform import TransformResult, models_in_project, project_fingerprint, run_dbt
@@ -42,8 +42,8 @@ def run_cycle(
 ) -> CycleResult:
     """One cycle: land what is new in the SQLite file, bring the candle tables up to date, record the run.
 
-    With `tests`, dbt builds everything and runs every test. Without, it runs the tables alone, and the views
-    with them when the project's files have changed since the last full build.
+    dbt runs the tables whose grid has a changed row; all tables, when the run before left some undone; views
+    too, when the project has changed since all of it was last built; and with `tests` all of it and every test.
 
     Raises:
         LockHeldError: another run is at work.
@@ -52,19 +52,34 @@ def run_cycle(
     settings.require_sqlite_path()
     with warehouse.run_lock(command) as connection:
         warehouse.prepare(connection, project.symbols)
+        clean = last_run_was_clean(connection, mt5_bars.SOURCE)
         run = Run.start(connection, mt5_bars.SOURCE, command)
         try:
             progress("reading the SQLite file", None, None)
             result = CycleResult(_extract_and_land(settings, project, warehouse, run))
-            fingerprint = project_fingerprint()
+            fingerprint = project_fingerprint(settings)
             full = tests or fingerprint != _built_fingerprint(connection)
-            result.transform = _transform(settings, warehouse, full=full, tests=tests, progress=progress)
+            tables = _changed_tables(project, result.extraction) if clean else project.candle_tables
+            if full or tables:
+                result.transform = _transform(
+                    settings, warehouse, None if full else tables, tests=tests, progress=progress
+                )
         except BaseException as error:
             _record_failure(run, error)
             raise
         _record(run, result, fingerprint if full and result.transform.ok else None)
         result.seconds = _duration(run)
     return result
+
+
+def _changed_tables(project: Project, extraction: Extraction) -> tuple[str, ...]:
+    """The candle tables that a changed row belongs to."""
+    return tuple(
+        f"{symbol}_{name.lower()}"
+        for symbol in project.symbols
+        for name, minutes in project.timeframes.items()
+        if (symbol, minutes) in extraction.changed_grids
+    )
 
 
 def _extract_and_land(settings: Settings, project: Project, warehouse: Warehouse, run: Run) -> Extraction:
@@ -75,21 +90,20 @@ def _extract_and_land(settings: Settings, project: Project, warehouse: Warehouse
     with open_session() as session:
         extraction = mt5_bars.extract(session, path, since)
         attach_warehouse(session, warehouse)
-        mt5_bars.land(session, run, extraction, since)
+        mt5_bars.land(session, run, extraction, since, project.timeframes.values())
     return extraction
 
 
 def _transform(
-    settings: Settings, warehouse: Warehouse, *, full: bool, tests: bool, progress: Progress
+    settings: Settings, warehouse: Warehouse, tables: Sequence[str] | None, *, tests: bool, progress: Progress
 ) -> TransformResult:
-    total = models_in_project()
-    command = "build" if tests else "run"
-    arguments = [] if full else ["--exclude", "config.materialized:view"]
-    step = "building and testing" if tests else "building the candle tables"
+    """Run dbt on the tables, or on everything where they are None."""
+    step = "building and testing" if tests else "building tables"
+    total = models_in_project() if tables is None else len(tables)
     progress(step, 0, total)
     return run_dbt(
-        command,
-        *arguments,
+        "build" if tests else "run",
+        *(() if tables is None else ("--select", *tables)),
         settings=settings,
         warehouse=warehouse,
         progress=lambda _, finished: progress(step, finished, total),

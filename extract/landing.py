@@ -170,6 +170,18 @@ def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[Batch]:
         raise
 
 
+def last_run_was_clean(connection: Connection, source: str) -> bool:
+    """Whether the source's newest run ended and left no model behind, so that only new changes need building."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select status in ('done', 'partial') and models_failed = 0 from ops.sync_runs"
+            " where source = %s order by run_id desc limit 1",
+            (source,),
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
 def open_rejects(connection: Connection, source: str) -> Sequence[tuple[str, str, str, str, str]]:
     """The unresolved rejects of a source, over REJECT_COLUMNS."""
     with connection.cursor() as cursor:

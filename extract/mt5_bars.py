@@ -83,6 +83,8 @@ class Extraction:
 
     outcomes: dict[str, SymbolOutcome]
     ignored_tables: list[str] = field(default_factory=list)
+    changed_grids: set[tuple[str, int]] = field(default_factory=set)
+    """(symbol, minutes) of every grid on which a changed row lies."""
 
     @property
     def rows_read(self) -> int:
@@ -240,7 +242,7 @@ def _read(
             raise SourceError(f"the SQLite file is locked by another program: {_reason(error)}") from None
         for symbol in selects:
             try:
-                _read_alone(session, symbol, tables[symbol], since[symbol])
+                _copy_raw(session, selects[symbol])
             except duckdb.Error as failure:
                 extraction.outcomes[symbol].status = "failed"
                 extraction.outcomes[symbol].error = _reason(failure)
@@ -252,24 +254,15 @@ def _read(
             outcome.status = "unchanged" if outcome.rows_read or since[symbol] is not None else "empty"
 
 
-def _read_alone(session: duckdb.DuckDBPyConnection, symbol: str, table: str, since: int | None) -> None:
-    """Read one symbol; with its text in hexadecimal where a value is not valid UTF-8, which DuckDB refuses."""
-    try:
-        _copy_raw(session, _select(symbol, table, since))
-    except duckdb.Error:
-        _copy_raw(session, _select(symbol, table, since, hexadecimal=True), decode=True)
-
-
-def _select(symbol: str, table: str, since: int | None, *, hexadecimal: bool = False) -> str:
+def _select(symbol: str, table: str, since: int | None) -> str:
     """SQLite's side: every value as text that gives the exact value back.
 
     26 digits because SQLite's own 17 are not always the nearest ones (large exponents come back one unit
     off); a blob as the literal x'…', which is neither a number nor JSON and so ends as a reject.
     """
-    text = "'t' || hex({0})" if hexadecimal else "{0}"
     cells = ", ".join(
-        f"case typeof({name}) when 'real' then printf('%!.26g', {name}) when 'blob' then 'x''' || hex({name})"
-        f" || '''' when 'text' then {text.format(name)} else {name} end as {name}"
+        f"case typeof({name}) when 'real' then printf('%!.26g', {name})"
+        f" when 'blob' then 'x''' || hex({name}) || '''' else {name} end as {name}"
         for name in map(identifier, COLUMNS)
     )
     # text and blobs sort after every number, so a WHERE on numbers keeps them; NULL it would not
@@ -277,15 +270,12 @@ def _select(symbol: str, table: str, since: int | None, *, hexadecimal: bool = F
     return f"select {literal(symbol)} as symbol, {cells} from {identifier(table)}{where}"
 
 
-def _copy_raw(session: duckdb.DuckDBPyConnection, select: str, *, decode: bool = False) -> None:
-    columns = ", ".join(
-        f"case when {name} like 't%' then coalesce(try(decode(unhex({name}[2:]))), 'x''' || {name}[2:] || '''')"
-        f" else {name} end"
-        if decode
-        else name
-        for name in COLUMNS
+def _copy_raw(session: duckdb.DuckDBPyConnection, select: str) -> None:
+    """Run SQLite's side into `mt5_raw`; bytes that are no UTF-8, which DuckDB cannot keep as text, become x'…'."""
+    cells = ", ".join(
+        f"coalesce(try(decode(encode({name}))), 'x''' || hex(encode({name})) || '''')" for name in COLUMNS
     )
-    session.execute(f"insert into mt5_raw select symbol, {columns} from sqlite_query('mt5', {literal(select)})")
+    session.execute(f"insert into mt5_raw select symbol, {cells} from sqlite_query('mt5', {literal(select)})")
 
 
 def _sqlite(session: duckdb.DuckDBPyConnection, select: str) -> list[tuple[str, ...]]:
@@ -353,10 +343,17 @@ def _collect_rejects(session: duckdb.DuckDBPyConnection) -> None:
     session.execute("insert into mt5_rejects " + " union all ".join(selects))
 
 
-def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, since: Mapping[str, int | None]) -> None:
+def land(
+    session: duckdb.DuckDBPyConnection,
+    run: Run,
+    extraction: Extraction,
+    since: Mapping[str, int | None],
+    grids: Iterable[int],
+) -> None:
     """Write what differs from staging, in one transaction; nothing where nothing differs.
 
-    Fills in each outcome's `rows_changed`, `rejects` and final status, and the run record's counts.
+    Fills in each outcome's `rows_changed`, `rejects` and final status, which of the `grids` (lengths in
+    minutes) have changed, and the run record's counts.
     """
     _keep_changed(session, since)
     _diff_rejects(session, open_rejects(run.connection, SOURCE))
@@ -369,6 +366,13 @@ def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, s
         outcome.newest = newest.get(symbol)
         if outcome.rows_changed:
             outcome.status = "landed"
+    lengths = ", ".join(f"({minutes})" for minutes in grids)
+    extraction.changed_grids = set(
+        session.execute(
+            f"select distinct symbol, minutes from mt5_changed, (values {lengths}) as grid (minutes)"
+            " where (timestamp // 60) % minutes = 0"
+        ).fetchall()
+    )
     differing_rejects = session.execute(
         "select (select count(*) from rejects_new) + (select count(*) from rejects_gone)"
     ).fetchone()

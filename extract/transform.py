@@ -44,9 +44,9 @@ class TransformResult:
 Progress = Callable[[str, int], None]  # (node name, nodes finished so far)
 
 
-def project_fingerprint() -> str:
-    """A digest of everything the models are made of: equal digests, equal models."""
-    digest = hashlib.sha256()
+def project_fingerprint(settings: Settings) -> str:
+    """A digest of everything the tables are made of but their data: equal digests, equal tables."""
+    digest = hashlib.sha256(str(settings.max_rows_per_table).encode())
     for pattern in PROJECT_FILES:
         for file in sorted(path for path in ROOT.glob(pattern) if path.is_file()):
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
@@ -86,7 +86,9 @@ def run_dbt(
     os.environ.update(prepare_environment(settings, warehouse))
     runner = dbtRunner(callbacks=[_NodeCounter(progress)] if progress else [])
     file_level = "debug" if settings.log_level == "DEBUG" else "none"
-    outcome = runner.invoke(["--quiet", "--log-level", "none", "--log-level-file", file_level, "--no-write-json", command, *arguments])
+    outcome = runner.invoke(
+        ["--quiet", "--log-level", "none", "--log-level-file", file_level, "--no-write-json", command, *arguments]
+    )
     if outcome.result is None or not hasattr(outcome.result, "results"):
         raise TransformError(f"dbt {command} did not run: {_one_line(outcome.exception)}")
     return _summary(outcome.result.results)

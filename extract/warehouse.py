@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -115,24 +116,29 @@ class Warehouse:
             yield connection
 
     def prepare(self, connection: Connection, symbols: Sequence[str]) -> None:
-        """Create what of schemas, run records and staging tables is missing. Silent and free when all is there.
+        """Create what of schemas, run records and staging tables is missing or older than this version's.
+
+        Silent and free when all is there.
 
         Raises:
             WarehouseError: the role lacks a right it needs.
         """
+        script = (SQL / "warehouse.sql").read_text(encoding="utf-8")
+        digest = hashlib.sha256(script.encode()).hexdigest()[:12]
+        version = f"Run records and rejects of the pipeline (warehouse.sql {digest})"
         staging = [f"staging.{symbol}" for symbol in symbols]
         needed = ["ops.sync_runs", "ops.sync_symbols", "ops.rejected_rows", "staging.mt5_bar", *staging]
         missing = _value(
-            connection,
-            "select array_agg(name) from unnest(%s) as name where to_regclass(name) is null",
-            needed,
+            connection, "select array_agg(name) from unnest(%s) as name where to_regclass(name) is null", needed
         )
+        found_version = _value(connection, "select obj_description(to_regnamespace('ops'), 'pg_namespace')")
         try:
-            if missing:
+            if missing or found_version != version:
                 with connection.cursor() as cursor:
-                    cursor.execute((SQL / "warehouse.sql").read_text(encoding="utf-8"))
+                    cursor.execute(script)
                     for table in staging:
                         cursor.execute(f"create table if not exists {table} (like staging.mt5_bar including all)")
+                    cursor.execute("comment on schema ops is %s", (version,))
             self._require_public_schema(connection)
         except psycopg2.errors.InsufficientPrivilege as error:
             info = connection.info

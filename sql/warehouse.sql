@@ -7,7 +7,6 @@ create schema if not exists staging;
 create schema if not exists ops;
 
 comment on schema staging is 'What the sources said, landed by tradehouse; dbt reads it.';
-comment on schema ops is 'Run records and rejects of the pipeline.';
 
 create table if not exists ops.sync_runs (
     run_id bigint generated always as identity primary key,

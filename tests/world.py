@@ -1,0 +1,106 @@
+"""One pipeline under test: a source file with its writer, a fresh database, and the `tradehouse` command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+from tests.collector import Collector
+from tests.oracle import differences, expected_tables
+
+ROOT = Path(__file__).resolve().parents[1]
+DATABASE = "tradehouse_test"
+
+
+def run_tradehouse(*arguments: str, environment: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, in a clean environment on a machine whose clock is in Tokyo."""
+    clean = {"PATH": os.environ["PATH"], "HOME": str(cwd), "TZ": "Asia/Tokyo", **environment}
+    return subprocess.run(
+        [Path(sys.executable).parent / "tradehouse", *arguments],
+        env=clean,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@dataclass
+class World:
+    """What a test needs at hand; `cap` is the row cap the pipeline and the oracle are told."""
+
+    directory: Path
+    home: Path
+    uri: str
+    collector: Collector
+    cap: int = 10_000
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The source file."""
+        return self.directory / "trading_data.db"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings the command gets."""
+        return {
+            "SQLITE_PATH": str(self.sqlite_path),
+            "POSTGRESQL_URI": self.uri,
+            "TRADEHOUSE_HOME": str(self.home),
+            "MAX_ROWS_PER_TABLE": str(self.cap),
+            **self.settings,
+        }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `tradehouse` with the world's settings."""
+        return run_tradehouse(*arguments, environment=self.environment, cwd=self.directory)
+
+    def sync(self, *arguments: str, code: int = 0) -> str:
+        """Run `tradehouse sync`, demand its exit code, and return all it printed."""
+        done = self.run("sync", *arguments)
+        printed = done.stdout + done.stderr
+        assert done.returncode == code, printed
+        assert "Traceback" not in printed, printed
+        return printed
+
+    def check(self) -> None:
+        """Demand that all 135 tables equal the oracle, row by row and value by value."""
+        expected = expected_tables(self.sqlite_path, cap=self.cap)
+        with closing(psycopg2.connect(self.uri)) as connection:
+            found = differences(connection, expected)
+        assert not found, "\n".join(found)
+
+    def sync_and_check(self, code: int = 0) -> str:
+        """One cycle, then the comparison with the oracle."""
+        printed = self.sync(code=code)
+        self.check()
+        return printed
+
+    def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Rows of a query on the warehouse."""
+        with self.connection() as connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return list(cursor.fetchall())
+
+    def execute(self, sql: str) -> None:
+        """Run a statement on the warehouse and commit."""
+        with self.connection() as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            connection.commit()
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg2.extensions.connection]:
+        """A connection to the warehouse, closed at the end."""
+        with closing(psycopg2.connect(self.uri)) as connection:
+            yield connection
