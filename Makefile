@@ -2,14 +2,17 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
+DEMO := .tradehouse/demo
+# The demo has its own .env; what the shell exports for a real warehouse must not reach it.
+IN_DEMO := cd $(DEMO) && env -u SQLITE_PATH -u POSTGRESQL_URI -u TRADEHOUSE_HOME $(CURDIR)/$(BIN)/tradehouse
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --extra dev \
         --generate-hashes --no-annotate --no-header --no-emit-index-url --no-strip-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock models
+.PHONY: help setup demo run test check docs bench models lock
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## build .venv with the locked packages and the tradehouse command
 
@@ -18,6 +21,40 @@ setup: .venv/ready ## build .venv with the locked packages and the tradehouse co
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+demo: setup ## sample SQLite file, private Postgres, one cycle, all tables
+	@mkdir -p $(DEMO)
+	@printf '%s\n' 'SQLITE_PATH=trading_data.db' 'TRADEHOUSE_HOME=.' 'POSTGRESQL_URI=embedded' > $(DEMO)/.env
+	@$(IN_DEMO) demo-data trading_data.db --days 40 --keep
+	@$(IN_DEMO) sync
+	@$(IN_DEMO) status
+	@echo
+	@echo 'Try next:'
+	@uri=$$($(IN_DEMO) warehouse uri) && echo "  psql \"$$uri\" -c 'SELECT COUNT(*) FROM eurusd_h1;'"
+	@echo '  cd $(DEMO) && ../../$(BIN)/tradehouse sync --test    # every dbt test'
+	@echo '  cd $(DEMO) && ../../$(BIN)/tradehouse warehouse stop # the demo leaves its Postgres running'
+
+run: setup ## one cycle with the settings of the environment and .env
+	$(BIN)/tradehouse sync
+
+test: setup check ## everything: linters, types, dbt parse, unit and integration tests
+	$(BIN)/python -m pytest
+
+check: setup ## linters, types, generated files, dbt parse
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python dbt_project/generate_models.py --check
+
+docs: setup ## dbt docs with lineage, as one file: dbt_project/target/static_index.html
+	eval "$$($(BIN)/tradehouse env)" && export DBT_TARGET_PATH=target && cd dbt_project && \
+	    ../$(BIN)/dbt docs generate --static
+
+bench: setup ## measure against the plain script, side by side
+	$(BIN)/python benchmarks/backfill.py
+
+models: setup ## write the generated models again, after a change of the lists in dbt_project.yml
+	$(BIN)/python dbt_project/generate_models.py
 
 lock: ## resolve requirements.lock again (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements.lock

@@ -10,11 +10,12 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -28,7 +29,7 @@ from rich.table import Table
 
 from extract.demo_data import write_demo_data
 from extract.settings import SQL, Project, SettingsError, load_project, load_settings
-from extract.status import Status, read_status
+from extract.status import Status, TableState, read_status
 from extract.warehouse import (
     LockHeldError,
     Warehouse,
@@ -178,7 +179,7 @@ def uri() -> None:
 def init() -> None:
     """Create the schemas and staging tables, which dbt needs before it can run alone.
 
-    Example: tradehouse warehouse init && tradehouse dbt build
+    Example: tradehouse warehouse init && eval "$(tradehouse env)" && (cd dbt_project && dbt build)
     """
     target = open_warehouse(load_settings())
     with target.run_lock("init") as connection:
@@ -240,17 +241,18 @@ def _progress() -> Iterator[Report]:
 
 
 def _print_status(state: Status, project: Project, target: Warehouse) -> None:
-    table = Table(title="rows and newest bar (UTC) of each candle table", title_justify="left")
-    table.add_column("symbol")
+    table = Table(
+        title="Rows of each candle table, and its newest bar: UTC time if of today, else the date",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("symbol", no_wrap=True)
     for timeframe in project.timeframes:
-        table.add_column(timeframe, justify="right")
+        table.add_column(timeframe, justify="right", no_wrap=True)
     by_symbol: dict[str, list[str]] = {}
     for each in state.tables:
-        cell = "-"
-        if each.rows is not None:
-            newest = each.newest.astimezone(timezone.utc).strftime("%m-%d %H:%M") if each.newest else ""
-            cell = f"{each.rows:,}\n{newest}"
-        by_symbol.setdefault(each.symbol, []).append(cell)
+        by_symbol.setdefault(each.symbol, []).append(_cell(each))
     for symbol, cells in by_symbol.items():
         table.add_row(symbol.upper(), *cells)
     out.print(table)
@@ -260,13 +262,28 @@ def _print_status(state: Status, project: Project, target: Warehouse) -> None:
     run = state.last_run
     if run is None:
         out.print("no run yet: tradehouse sync")
-        return
-    seconds = "" if run.seconds is None else f" in {timedelta(seconds=round(run.seconds, 1)).total_seconds()} s"
-    out.print(
-        f"last run: {run.status}{seconds} ({run.command}, {run.started_at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} "
-        f"UTC), {run.rows_changed:,} rows changed, {run.models_built} models built"
-    )
+    else:
+        seconds = "" if run.seconds is None else f" in {run.seconds:.1f} s"
+        out.print(
+            f"last run: {run.status}{seconds} ({run.command}, {_utc(run.started_at):%Y-%m-%d %H:%M:%S} UTC), "
+            f"{run.rows_changed:,} rows changed, {run.models_built} models built"
+        )
     out.print(f"warehouse: {redacted(target.uri)}", markup=False)
+
+
+def _cell(table: TableState) -> str:
+    """Rows over newest bar, narrow enough for nine of them on 80 columns."""
+    if table.rows is None:
+        return "-"
+    if table.newest is None:
+        return "0"
+    newest = _utc(table.newest)
+    today = datetime.now(timezone.utc).date()
+    return f"{table.rows:,}\n{newest:%H:%M}" if newest.date() == today else f"{table.rows:,}\n{newest:%m-%d}"
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc)
 
 
 if __name__ == "__main__":

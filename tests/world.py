@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -73,6 +74,23 @@ class World:
         assert done.returncode == code, printed
         assert "Traceback" not in printed, printed
         return printed
+
+    def dbt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run plain dbt on the warehouse with what `tradehouse env` prints, the password added by hand."""
+        printed = self.run("env").stdout
+        exported = dict(
+            shlex.split(line)[1].split("=", 1) for line in printed.splitlines() if line.startswith("export ")
+        )
+        password = psycopg2.extensions.parse_dsn(self.uri).get("password", "")
+        return subprocess.run(
+            [Path(sys.executable).parent / "dbt", "--no-use-colors", *arguments],
+            env={"PATH": os.environ["PATH"], "HOME": str(self.directory), **exported, "PGPASSWORD": password},
+            cwd=ROOT / "dbt_project",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
 
     def check(self) -> None:
         """Demand that all 135 tables equal the oracle, row by row and value by value."""

@@ -48,7 +48,7 @@ so_far as (
             from {{ this }}
             where timestamp not in (select to_timestamp(epoch_minute * 60) from minutes_without_bar)
             order by timestamp desc
-            offset {{ cap - 1 }} limit 1
+            limit 1 offset {{ cap - 1 }}
         ) as cap_minute
     from {{ this }}
 ),

@@ -1,0 +1,233 @@
+"""What the command prints and how it ends: one clear line for what is wrong, and never a secret."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+import psycopg2.extensions
+import pytest
+
+from extract.cli import main
+from tests.collector import series
+from tests.conftest import Server
+from tests.servers import DEBIAN_PASSWORD, administer, free_port
+from tests.world import World, run_tradehouse
+
+MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
+
+
+def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from all_commands(command, (*path, name))
+
+
+@pytest.mark.parametrize(("path", "command"), list(all_commands(main)), ids=lambda value: str(value))
+def test_every_command_has_help_with_a_runnable_example(path: tuple[str, ...], command: click.Command) -> None:
+    text = command.help or ""
+    assert "Example: " in text
+    example = text.split("Example: ", 1)[1]
+    assert f"tradehouse {path[0]}" in example
+    for parameter in command.params:
+        assert isinstance(parameter, click.Argument) or getattr(parameter, "help", None), parameter.name
+
+
+def test_readme_names_every_command() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for path, _ in all_commands(main):
+        assert f"tradehouse {' '.join(path)}" in readme
+
+
+def fails(world: World, *arguments: str) -> str:
+    """Run a command that cannot work: exit 2, one line, nothing secret. Returns the line."""
+    done = world.run(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for secret in (DEBIAN_PASSWORD, quote(DEBIAN_PASSWORD, safe="")):
+        assert secret not in done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "there is no file"),
+        ("directory", "is a directory"),
+        (b"symbol,open,high\nEURUSD,1,2\n" * 300, "is a text file, not an SQLite database"),
+        (bytes(range(256)) * 64, "no readable SQLite database: encrypted"),
+        (b"SQLite format 3\x00" + b"\xff" * 5000, "cannot be read"),
+    ],
+    ids=["missing", "directory", "text", "encrypted", "damaged header"],
+)
+def test_a_source_that_is_no_database_is_named_for_what_it_is(
+    world: World, content: bytes | str | None, expected: str
+) -> None:
+    path = world.directory / "other.db"
+    if content == "directory":
+        path.mkdir()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    world.settings["SQLITE_PATH"] = str(path)
+    assert expected in fails(world, "sync")
+    assert world.query("select status from ops.sync_runs order by run_id desc limit 1") == [("failed",)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_source_without_read_permission(world: World) -> None:
+    world.sqlite_path.chmod(0)
+    assert "cannot be read: Permission denied" in fails(world, "sync")
+
+
+def test_missing_and_unusable_settings_are_named_all_at_once(world: World) -> None:
+    world.settings |= {"SQLITE_PATH": ""}
+    assert "SQLITE_PATH is not set" in fails(world, "sync")
+    world.settings |= {"MAX_ROWS_PER_TABLE": "many", "LOOKBACK_MINUTES": "-1", "LOG_LEVEL": "loud"}
+    line = fails(world, "sync")
+    assert all(name in line for name in ("MAX_ROWS_PER_TABLE", "LOOKBACK_MINUTES", "LOG_LEVEL"))
+
+
+def test_a_locked_source_is_named(world: World) -> None:
+    world.collector.execute("pragma journal_mode = delete")
+    world.collector.execute("begin exclusive")
+    assert "locked by another program" in fails(world, "sync")
+    world.collector.execute("rollback")
+    world.sync()
+
+
+def test_an_unreachable_server(world: World) -> None:
+    world.uri = f"postgresql://someone:secret@127.0.0.1:{free_port()}/nowhere"
+    line = fails(world, "sync")
+    assert "cannot connect to Postgres" in line
+    assert "Connection refused" in line
+    assert "secret" not in line
+
+
+def test_a_uri_that_libpq_would_misread_gives_no_piece_of_the_password_away(world: World) -> None:
+    for password in ("pa@ss", "pa/ss", "pa?ss"):
+        world.uri = f"postgresql://someone:{password}@127.0.0.1:5432/nowhere"
+        line = fails(world, "sync")
+        assert "pa" not in line.replace("usable", "").replace("password", "").replace("pass", "")
+        assert "percent-encoded" in line
+
+
+def test_a_wrong_password_and_a_missing_database(world: World, server: Server) -> None:
+    if server.name == "embedded":
+        pytest.skip("the embedded server asks for no password")
+    parts = psycopg2.extensions.parse_dsn(world.uri)
+    place = f"{parts['host']}:{parts['port']}"
+    world.uri = f"postgresql://postgres:wr0ng@{place}/tradehouse_test?sslmode=require"
+    line = fails(world, "sync")
+    assert 'password authentication failed for user "postgres"' in line
+    assert "wr0ng" not in line
+    world.uri = server.uri.format(database="nowhere")
+    assert 'database "nowhere" does not exist' in fails(world, "status")
+
+
+def test_a_role_without_rights(world: World, server: Server) -> None:
+    administer(
+        server.uri,
+        [
+            "drop database if exists bare with (force)",
+            "create database bare",
+            "drop role if exists visitor",
+            f"create role visitor login password '{DEBIAN_PASSWORD}'",
+        ],
+    )
+    bare = server.uri.replace("//postgres", "//visitor").format(database="bare")
+    world.uri = bare
+    line = fails(world, "sync")
+    assert "role visitor lacks a right in database bare" in line
+    assert "grant create on database bare to visitor" in line
+
+
+def test_what_the_error_for_missing_rights_advises_is_enough(world: World, server: Server) -> None:
+    administer(
+        server.uri,
+        [
+            "drop database if exists granted with (force)",
+            "create database granted",
+            "drop role if exists loader",
+            f"create role loader login password '{DEBIAN_PASSWORD}'",
+            "grant create on database granted to loader",
+        ],
+    )
+    world.uri = server.uri.format(database="granted")
+    world.execute("grant create, usage on schema public to loader")
+    world.uri = server.uri.replace("//postgres", "//loader").format(database="granted")
+    world.collector.load_many("EURUSD", series(MONDAY, 30))
+    world.sync_and_check()
+    world.uri = server.uri.format(database="postgres")
+    administer(server.uri, ["drop database granted", "drop role loader"])
+
+
+def test_status_as_table_and_json(world: World) -> None:
+    world.collector.load_many("EURUSD", series(MONDAY, 13))
+    world.collector.drop("AUDJPY")
+    world.sync(code=1)
+    done = world.run("status", "--json")
+    assert done.returncode == 0, done.stderr
+    state = json.loads(done.stdout)
+    assert len(state["tables"]) == 135
+    eurusd = {table["timeframe"]: table for table in state["tables"] if table["symbol"] == "eurusd"}
+    assert {name: table["rows"] for name, table in eurusd.items()} == {
+        **{"M5": 13, "M15": 5, "M30": 3, "H1": 2},
+        **{"H2": 1, "H4": 1, "H8": 1, "H12": 1, "D1": 1},
+    }
+    assert eurusd["H1"]["newest"] == "2025-01-06T01:00:00+00:00"
+    assert state["last_run"]["status"] == "partial"
+    assert state["last_run"]["rows_changed"] == 13
+    printed = world.run("status").stdout
+    assert "AUDJPY: the file has no table for this symbol" in printed
+    assert "last run: partial" in printed
+    assert max(len(line) for line in printed.splitlines() if line.startswith("│")) <= 80
+
+
+def test_no_output_holds_the_password(world: World, server: Server) -> None:
+    if server.name == "embedded":
+        pytest.skip("the embedded server asks for no password")
+    world.collector.load_many("EURUSD", series(MONDAY, 3))
+    world.settings["LOG_LEVEL"] = "debug"
+    printed = ""
+    for arguments in (["sync", "--test"], ["status"], ["status", "--json"], ["env"], ["warehouse", "uri"]):
+        done = world.run(*arguments)
+        printed += done.stdout + done.stderr
+    written = "".join(
+        file.read_text(errors="replace")
+        for file in world.home.rglob("*")
+        if file.is_file() and file.stat().st_size < 2e7
+    )
+    assert len(printed) > 2000
+    assert "dbt" in written
+    for secret in (DEBIAN_PASSWORD, quote(DEBIAN_PASSWORD, safe="")):
+        assert secret not in printed
+        assert secret not in written
+
+
+def test_demo_data_leaves_an_existing_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sample.db"
+    environment: dict[str, str] = {}
+    done = run_tradehouse("demo-data", str(path), "--days", "1", environment=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    before = path.read_bytes()
+    done = run_tradehouse("demo-data", str(path), "--days", "1", environment=environment, cwd=tmp_path)
+    assert (done.returncode, path.read_bytes()) == (2, before)
+    assert "remove it, name another file, or pass --keep" in done.stderr
+    done = run_tradehouse("demo-data", str(path), "--days", "1", "--keep", environment=environment, cwd=tmp_path)
+    assert (done.returncode, path.read_bytes()) == (0, before)
+
+
+def test_plain_dbt_builds_and_tests_everything_on_a_fresh_warehouse(world: World, server: Server) -> None:
+    world.uri = server.fresh_database("template1")
+    assert world.run("warehouse", "init").returncode == 0
+    done = world.dbt("build")
+    assert done.returncode == 0, done.stdout
+    assert "WARN=0 ERROR=0 SKIP=0" in done.stdout
