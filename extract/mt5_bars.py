@@ -189,6 +189,8 @@ def _find_tables(
         ):
             columns.setdefault(table, set()).add(column)
     except duckdb.Error as error:
+        if _is_locked(error):
+            raise _locked(error) from None
         raise SourceError(f"SQLITE_PATH: {path} cannot be read: {_reason(error)}") from None
 
     outcomes = {symbol: SymbolOutcome(symbol) for symbol in symbols}
@@ -239,7 +241,7 @@ def _read(
         _copy_raw(session, " union all ".join(selects.values()))
     except duckdb.Error as error:
         if _is_locked(error):
-            raise SourceError(f"the SQLite file is locked by another program: {_reason(error)}") from None
+            raise _locked(error) from None
         for symbol in selects:
             try:
                 _copy_raw(session, selects[symbol])
@@ -450,6 +452,10 @@ def _diff_rejects(session: duckdb.DuckDBPyConnection, unresolved: Sequence[tuple
 
 def _is_locked(error: duckdb.Error) -> bool:
     return re.search(r"\b(locked|busy)\b", str(error)) is not None
+
+
+def _locked(error: duckdb.Error) -> SourceError:
+    return SourceError(f"the SQLite file is locked by another program ({_reason(error)}); it is read again next time")
 
 
 def _reason(error: duckdb.Error) -> str:

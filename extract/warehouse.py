@@ -192,14 +192,16 @@ def redacted(uri: str) -> str:
 
 def _require_plausible_uri(uri: str) -> None:
     """Refuse a URI that libpq would misread: its complaint could quote a piece of the password."""
-    advice = "POSTGRESQL_URI is no usable libpq URI: expected postgresql://user:password@host:port/database"
-    authority = uri.split("://", 1)[-1].split("?", 1)[0]
-    if authority.count("@") > 1:
-        raise WarehouseError(f"{advice}, with special characters of the password percent-encoded (@ as %40)")
     try:
-        psycopg2.extensions.parse_dsn(uri)
+        ports = psycopg2.extensions.parse_dsn(uri).get("port", "")
+        usable = uri.split("?", 1)[0].count("@") <= 1 and all(port.isdecimal() for port in ports.split(",") if port)
     except psycopg2.Error:
-        raise WarehouseError(f"{advice}, with special characters percent-encoded") from None
+        usable = False
+    if not usable:
+        raise WarehouseError(
+            "POSTGRESQL_URI is no usable libpq URI: expected postgresql://user:password@host:port/database, with "
+            "special characters of the password percent-encoded (@ as %40, / as %2F)"
+        )
 
 
 def _one_line(error: psycopg2.Error, uri: str) -> str:

@@ -108,7 +108,7 @@ class World:
     def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of a query on the warehouse."""
         with self.connection() as connection, connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
+            cursor.execute(sql, parameters or None)
             return list(cursor.fetchall())
 
     def execute(self, sql: str) -> None:

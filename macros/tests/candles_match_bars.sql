@@ -5,9 +5,7 @@
 #}
 {% test candles_match_bars(model, symbol) %}
 {% set dynamic = ['fractals', 'horizontal_trendlines', 'diagonal_trendlines'] %}
-{% set static = [
-    'open', 'high', 'low', 'close', 'momentum_candles', 'keltner_channels', 'tema', 'hrma', 'smma', 'zigzag'
-] %}
+{% set static = candle_columns() | reject('in', dynamic + ['timestamp', 'synced_at']) | list %}
 with
 
 usable as materialized (
@@ -52,8 +50,10 @@ expected as (
 
 actual as (
     {% for timeframe in var('timeframes') %}
-    select '{{ timeframe }}' as timeframe, candle.*
-    from {{ ref(symbol ~ '_' ~ timeframe | lower) }} as candle
+    select
+        '{{ timeframe }}' as timeframe,
+        {{ candle_columns() | join(',\n        ') }}
+    from {{ ref(symbol ~ '_' ~ timeframe | lower) }}
     {{ 'union all' if not loop.last }}
     {% endfor %}
 )

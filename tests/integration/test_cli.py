@@ -112,10 +112,11 @@ def test_an_unreachable_server(world: World) -> None:
 
 
 def test_a_uri_that_libpq_would_misread_gives_no_piece_of_the_password_away(world: World) -> None:
-    for password in ("pa@ss", "pa/ss", "pa?ss"):
+    for password in ("zq@xj", "zq/xj", "zq@xj@"):
         world.uri = f"postgresql://someone:{password}@127.0.0.1:5432/nowhere"
         line = fails(world, "sync")
-        assert "pa" not in line.replace("usable", "").replace("password", "").replace("pass", "")
+        assert "zq" not in line
+        assert "xj" not in line
         assert "percent-encoded" in line
 
 
@@ -188,7 +189,9 @@ def test_status_as_table_and_json(world: World) -> None:
     printed = world.run("status").stdout
     assert "AUDJPY: the file has no table for this symbol" in printed
     assert "last run: partial" in printed
-    assert max(len(line) for line in printed.splitlines() if line.startswith("│")) <= 80
+    table = [line for line in printed.splitlines() if line.split()[:1] in (["EURUSD"], ["symbol"])]
+    assert len(table) == 2
+    assert all(len(line.rstrip()) <= 80 and "…" not in line for line in table)
 
 
 def test_no_output_holds_the_password(world: World, server: Server) -> None:

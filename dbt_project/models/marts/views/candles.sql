@@ -4,8 +4,8 @@
 select
     '{{ symbol }}' as symbol,
     '{{ timeframe }}' as timeframe,
-    candle.*
-from {{ ref(symbol ~ '_' ~ timeframe | lower) }} as candle
+    {{ candle_columns() | join(',\n    ') }}
+from {{ ref(symbol ~ '_' ~ timeframe | lower) }}
 {{ 'union all' if not (last_symbol and loop.last) }}
 {% endfor %}
 {% endfor %}
