@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +13,22 @@ from tests.collector import Collector
 from tests.servers import DEBIAN_BINARIES, administer, debian_postgres, embedded_postgres
 from tests.world import DATABASE, World, run_tradehouse
 
-TEMPLATE = "tradehouse_template"
+SMALL_CAP = 20
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server with a template database in which all tables exist, empty."""
+    """A running server and, for each row cap asked for, a template database with all tables, empty."""
 
     name: str
     uri: str  # with {database} to fill in
-    home: Path
+    directory: Path
 
-    def fresh_database(self, template: str = TEMPLATE) -> str:
+    def home(self, cap: int) -> Path:
+        """Where the pipeline keeps its files; one per cap, because dbt parses anew when a variable changes."""
+        return self.directory / f"home_{cap}"
+
+    def fresh_database(self, template: str) -> str:
         """Make the test database anew and return its URI."""
         # one name for all, because dbt parses the project again when its profile changes
         administer(
@@ -35,6 +40,29 @@ class Server:
         )
         return self.uri.format(database=DATABASE)
 
+    def built_database(self, cap: int) -> str:
+        """The test database with all tables in it, empty; returns its URI."""
+        template = f"template_{cap}"
+        if not self.home(cap).exists():
+            self._make_template(template, cap)
+        return self.fresh_database(template)
+
+    def _make_template(self, template: str, cap: int) -> None:
+        """Run the pipeline itself on a file whose tables are all empty."""
+        path = self.directory / "empty.db"
+        if not path.exists():
+            with Collector(path) as collector:
+                collector.create()
+        environment = {
+            "SQLITE_PATH": str(path),
+            "POSTGRESQL_URI": self.fresh_database("template1"),
+            "TRADEHOUSE_HOME": str(self.home(cap)),
+            "MAX_ROWS_PER_TABLE": str(cap),
+        }
+        done = run_tradehouse("sync", environment=environment, cwd=self.directory)
+        assert done.returncode == 0, done.stdout + done.stderr
+        administer(self.uri, [f"alter database {DATABASE} rename to {template}"])
+
 
 @pytest.fixture(scope="session", params=["embedded", "debian"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -44,32 +72,26 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         pytest.skip("Debian's PostgreSQL 15 is not installed")
     start = embedded_postgres if request.param == "embedded" else debian_postgres
     with start(directory / "postgres") as uri:
-        running = Server(request.param, uri, directory / "home")
-        _make_template(running, directory)
-        yield running
+        yield Server(request.param, uri, directory)
 
 
-def _make_template(server: Server, directory: Path) -> None:
-    """Fill the template by running the pipeline itself on a file whose tables are all empty."""
-    database_uri = server.fresh_database("template1")
-    with Collector(directory / "empty.db") as collector:
+@contextmanager
+def world_on(server: Server, directory: Path, cap: int) -> Iterator[World]:
+    """An empty source file with all 15 tables, and a warehouse with all 135, empty too."""
+    with Collector(directory / "trading_data.db") as collector:
         collector.create()
-    done = run_tradehouse(
-        "sync",
-        environment={
-            "SQLITE_PATH": str(directory / "empty.db"),
-            "POSTGRESQL_URI": database_uri,
-            "TRADEHOUSE_HOME": str(server.home),
-        },
-        cwd=directory,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    administer(server.uri, [f"drop database if exists {TEMPLATE}", f"alter database {DATABASE} rename to {TEMPLATE}"])
+        yield World(directory, server.home(cap), server.built_database(cap), collector, cap)
 
 
 @pytest.fixture
 def world(server: Server, tmp_path: Path) -> Iterator[World]:
-    """An empty source file with all 15 tables, and a warehouse with all 135, empty too."""
-    with Collector(tmp_path / "trading_data.db") as collector:
-        collector.create()
-        yield World(tmp_path, server.home, server.fresh_database(), collector)
+    """A world with the usual row cap."""
+    with world_on(server, tmp_path, 10_000) as world:
+        yield world
+
+
+@pytest.fixture
+def small_world(server: Server, tmp_path: Path) -> Iterator[World]:
+    """A world whose tables keep `SMALL_CAP` rows only."""
+    with world_on(server, tmp_path, SMALL_CAP) as world:
+        yield world

@@ -72,11 +72,16 @@ minutes_to_compute as (
     from so_far
     where newest_minute is not null
     union
-    select bars.epoch_minute
-    from {{ bars }} as bars, so_far
-    where so_far.cap_minute is null
-        and bars.timestamp < so_far.oldest_minute * 60
-        and bars.{{ on_grid }}
+    (
+        select distinct bars.epoch_minute
+        from {{ bars }} as bars, so_far
+        where so_far.cap_minute is null
+            and bars.timestamp < so_far.oldest_minute * 60
+            and bars.{{ on_grid }}
+            and bars.is_usable
+        order by bars.epoch_minute desc
+        limit {{ cap }}
+    )
 ),
 
 sampled as (

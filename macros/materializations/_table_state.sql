@@ -1,13 +1,24 @@
 {#
     What the catalog says of an existing table, in one query:
-    {columns: {name: {type, not_null, description}}, description}.
+    {columns: {name: {type, not_null, in_primary_key, description}}, description}.
 #}
 {% macro _table_state(relation) %}
     {% set rows = run_query(
-        "select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, a.attnotnull as not_null,
-            coalesce(col_description(a.attrelid, a.attnum), '') as description,
-            coalesce(obj_description(a.attrelid, 'pg_class'), '') as table_description
+        "select
+            a.attname as name,
+            format_type(a.atttypid, a.atttypmod) as type,
+            a.attnotnull as not_null,
+            coalesce(a.attnum = any(
+                (select indkey from pg_index where indrelid = a.attrelid and indisprimary)::smallint[]
+            ), false) as in_primary_key,
+            coalesce(on_column.description, '') as description,
+            coalesce(on_table.description, '') as table_description
         from pg_attribute as a
+        left join pg_description as on_column
+            on on_column.objoid = a.attrelid and on_column.objsubid = a.attnum
+                and on_column.classoid = 'pg_class'::regclass
+        left join pg_description as on_table
+            on on_table.objoid = a.attrelid and on_table.objsubid = 0 and on_table.classoid = 'pg_class'::regclass
         where a.attrelid = '" ~ relation ~ "'::regclass and a.attnum > 0 and not a.attisdropped"
     ) %}
     {% set columns = {} %}
@@ -35,8 +46,17 @@
                 'column ' ~ column.name ~ ' is ' ~ state.columns[column.name]['type']
                 ~ ', the contract says ' ~ column.type
             ) %}
+        {% elif column.not_null and not state.columns[column.name]['not_null'] %}
+            {% do problems.append('column ' ~ column.name ~ ' may be null, the contract says not null') %}
         {% endif %}
     {% endfor %}
+    {% set primary_key = state.columns.values() | selectattr('in_primary_key') | map(attribute='name') | list %}
+    {% if primary_key | sort != contract.unique_key | sort %}
+        {% do problems.append(
+            'its primary key is (' ~ primary_key | join(', ') ~ '), the contract says ('
+            ~ contract.unique_key | join(', ') ~ ')'
+        ) %}
+    {% endif %}
     {% if problems and not should_full_refresh() %}
         {% do exceptions.raise_compiler_error(
             this ~ " does not fit the model's contract: " ~ problems | join('; ')
@@ -53,19 +73,29 @@
         'timestamptz': 'timestamp with time zone',
         'timestamp': 'timestamp without time zone',
         'int': 'integer',
+        'int2': 'smallint',
         'int4': 'integer',
         'int8': 'bigint',
         'bool': 'boolean',
+        'float4': 'real',
         'float8': 'double precision',
+        'decimal': 'numeric',
+        'char': 'character',
         'varchar': 'character varying',
     } %}
-    {% set contract_type = contract_type | lower %}
-    {% do return(aliases.get(contract_type, contract_type) == catalog_type) %}
+    {# varchar(20) is the name varchar and the length (20) #}
+    {% set parts = contract_type | lower | replace(', ', ',') | trim %}
+    {% set name, parenthesis, length = parts.partition('(') %}
+    {% do return(aliases.get(name | trim, name | trim) ~ parenthesis ~ length == catalog_type) %}
 {% endmacro %}
 
 {# Add the columns the contract gained; rows that are there already hold NULL in them. #}
 {% macro _adopt_new_columns(target, drift) %}
     {% if drift.added %}
+        {% do exceptions.warn(
+            target ~ ' gains ' ~ drift.added | map(attribute='name') | join(', ')
+            ~ ', NULL in the rows it has: --full-refresh fills them'
+        ) %}
         {% call statement('adopt_new_columns') %}
             alter table {{ target }}
             {% for column in drift.added %}

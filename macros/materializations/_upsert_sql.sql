@@ -11,6 +11,10 @@
     {% set same_key -%}
         {%- for name in unique_key %}{{ 'and ' if not loop.first }}target.{{ adapter.quote(name) }} = incoming.{{ adapter.quote(name) }}{{ ' ' if not loop.last }}{% endfor -%}
     {%- endset %}
+    {# Two dbt runs at once take turns: with an older snapshot, one would undo what the other wrote. An advisory
+       lock, because a table lock would cancel autovacuum again and again. #}
+    select pg_advisory_xact_lock(hashtextextended({{ _literal(target | string) }}, 0));
+
     with incoming as materialized (
         select {{ _quoted(names) }}
         from (

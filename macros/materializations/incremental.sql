@@ -6,7 +6,8 @@
     - Increment: `insert … on conflict (unique_key) do update … where … is distinct from …`.
     - `--full-refresh` on a table of the contract's shape: the same statement over all rows, which also deletes
       what the model no longer returns. Grants, views on top and unchanged rows stay as they are.
-    - `--full-refresh` on a table of another shape: rebuilt and swapped, in one transaction.
+    - `--full-refresh` on a table of another shape: rebuilt and swapped, in one transaction. Views on top of it are
+      dropped with the old one, so build them in the same run.
 
     A row for which `delete_when` holds is a tombstone: the target's row with that key is deleted.
 #}
@@ -63,7 +64,7 @@
     {% set strategy = config.get('incremental_strategy') %}
     {% set unique_key = config.get('unique_key') %}
     {% set unique_key = [unique_key] if unique_key is string else (unique_key or []) %}
-    {% set on_schema_change = config.get('on_schema_change', 'append_new_columns') %}
+    {% set on_schema_change = config.get('on_schema_change') %}
     {% if strategy != 'upsert' %}
         {% do exceptions.raise_compiler_error(
             "incremental_strategy is '" ~ strategy ~ "'; this project's incremental models know 'upsert' only"
@@ -100,6 +101,9 @@
             "unique_key is " ~ unique_key ~ " and the contract's primary key " ~ primary_key
             ~ "; the upsert strategy needs them to be the same columns"
         ) %}
+    {% endif %}
+    {% if columns | length == unique_key | length %}
+        {% do exceptions.raise_compiler_error("the upsert strategy needs a column beside the unique_key") %}
     {% endif %}
     {% do return({'columns': columns, 'unique_key': unique_key}) %}
 {% endmacro %}

@@ -58,14 +58,14 @@ def test_lookback_is_a_setting(world: World) -> None:
     assert "1 changed" in world.sync_and_check()
 
 
-def test_rows_beyond_the_cap_are_pruned(world: World) -> None:
-    world.cap = 50
+def test_rows_beyond_the_cap_are_pruned(small_world: World) -> None:
+    world = small_world
     world.collector.load_many("EURUSD", series(MONDAY, 200))
     world.sync_and_check()
-    assert world.query("select count(*) from eurusd_m5") == [(50,)]
+    assert world.query("select count(*) from eurusd_m5") == [(20,)]
     world.collector.load_many("EURUSD", series(MONDAY + 200 * 300, 7))
     world.sync_and_check()
-    assert world.query("select count(*) from eurusd_m5") == [(50,)]
+    assert world.query("select count(*) from eurusd_m5") == [(20,)]
 
 
 def test_the_cap_can_be_raised_and_lowered(world: World) -> None:
@@ -74,8 +74,8 @@ def test_the_cap_can_be_raised_and_lowered(world: World) -> None:
         world.sync_and_check()
 
 
-def test_a_row_older_than_the_cap_is_not_written_and_pruned_again_and_again(world: World) -> None:
-    world.cap = 20
+def test_a_row_older_than_the_cap_is_not_written_and_pruned_again_and_again(small_world: World) -> None:
+    world = small_world
     rows = series(MONDAY, 40)
     late = rows.pop(15)
     world.settings["LOOKBACK_MINUTES"] = "600"
@@ -212,9 +212,9 @@ def test_seconds_are_cut_and_the_newest_row_of_a_minute_counts(world: World) -> 
     assert world.query("select close from eurusd_m5 order by timestamp desc limit 1") == [(8.0,)]
 
 
-def test_a_bar_that_turns_bad_disappears_and_comes_back_when_it_is_good_again(world: World) -> None:
+def test_a_bar_that_turns_bad_disappears_and_comes_back_when_it_is_good_again(small_world: World) -> None:
+    world = small_world
     rows = series(MONDAY, 25)
-    world.cap = 20
     world.collector.write("EURUSD", [*rows, bar(MONDAY + 24 * 300 + 30, close=7.0)])
     world.sync_and_check()
     for turn in (

@@ -45,8 +45,8 @@ def test_a_build_of_all_tables_with_nothing_new_rewrites_no_row(world: World) ->
     assert row_versions(world) == rows
 
 
-def test_a_full_refresh_finds_nothing_to_change_after_increments(world: World) -> None:
-    world.cap = 60
+def test_a_full_refresh_finds_nothing_to_change_after_increments(small_world: World) -> None:
+    world = small_world
     for step in range(4):
         world.collector.write("EURUSD", series(MONDAY + step * 6000, 25))
         world.collector.write("EURUSD", [bar(MONDAY + step * 6000 + 300, close="bad" if step % 2 else 1.5)])

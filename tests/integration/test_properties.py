@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.collector import Collector, bar
-from tests.conftest import Server
+from tests.collector import bar
+from tests.conftest import SMALL_CAP, Server, world_on
 from tests.world import World
 
 START = 1_736_118_000  # 2025-01-05 23:00 UTC: the grids of all timeframes meet an hour later
@@ -40,24 +39,17 @@ rows = st.builds(
 histories = st.lists(st.lists(rows, min_size=1, max_size=25), min_size=2, max_size=4)
 
 
-def worlds(server: Server, cap: int) -> Iterator[World]:
-    with TemporaryDirectory() as directory, Collector(Path(directory) / "trading_data.db") as collector:
-        collector.create()
-        world = World(Path(directory), server.home, server.fresh_database(), collector, cap)
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(history=histories)
+def test_increments_equal_one_full_load(server: Server, history: list[list[dict[str, object]]]) -> None:
+    with TemporaryDirectory() as directory, world_on(server, Path(directory), SMALL_CAP) as world:
         # every correction is within reach: how far the look-back sees is another test's matter
         world.settings["LOOKBACK_MINUTES"] = "100000"
-        yield world
-
-
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(history=histories, cap=st.sampled_from([3, 12, 10_000]))
-def test_increments_equal_one_full_load(server: Server, history: list[list[dict[str, object]]], cap: int) -> None:
-    for world in worlds(server, cap):
         for written in history:
             world.collector.write("EURUSD", written)
             world.sync_and_check()
         in_increments = tables(world)
-        world.uri = server.fresh_database()
+        world.uri = server.built_database(SMALL_CAP)
         world.sync_and_check()
         assert tables(world) == in_increments
 
