@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from extract.duck import open_session
 from extract.landing import Run, attach_warehouse, last_run_was_clean
 from extract.mt5_bars import Extraction
 from extract.settings import Project, Settings
-from extract.transform import TransformResult, models_in_project, project_fingerprint, run_dbt
+from extract.transform import Dbt, TransformResult, models_in_project, project_fingerprint
 from extract.warehouse import Connection, Warehouse
 
 Progress = Callable[[str, int | None, int | None], None]  # (step, finished, total)
@@ -50,20 +51,23 @@ def run_cycle(
         SourceError, WarehouseError, TransformError: it could not run; the run record says the same.
     """
     settings.require_sqlite_path()
-    with warehouse.run_lock(command) as connection:
+    with warehouse.run_lock(command) as connection, ThreadPoolExecutor(max_workers=1) as aside:
         warehouse.prepare(connection, project.symbols)
+        fingerprint = project_fingerprint(settings)
+        full = tests or fingerprint != _built_fingerprint(connection)
         clean = last_run_was_clean(connection, mt5_bars.SOURCE)
         run = Run.start(connection, mt5_bars.SOURCE, command)
         try:
+            dbt = Dbt(settings, warehouse)
+            # a big build is certain to come: parse the project while DuckDB reads and lands
+            parsed = aside.submit(dbt.parse) if full or not clean else None
             progress("reading the SQLite file", None, None)
             result = CycleResult(_extract_and_land(settings, project, warehouse, run))
-            fingerprint = project_fingerprint(settings)
-            full = tests or fingerprint != _built_fingerprint(connection)
+            if parsed:
+                parsed.result()
             tables = _changed_tables(project, result.extraction) if clean else project.candle_tables
             if full or tables:
-                result.transform = _transform(
-                    settings, warehouse, None if full else tables, tests=tests, progress=progress
-                )
+                result.transform = _transform(dbt, None if full else tables, tests=tests, progress=progress)
         except BaseException as error:
             _record_failure(run, error)
             raise
@@ -94,18 +98,14 @@ def _extract_and_land(settings: Settings, project: Project, warehouse: Warehouse
     return extraction
 
 
-def _transform(
-    settings: Settings, warehouse: Warehouse, tables: Sequence[str] | None, *, tests: bool, progress: Progress
-) -> TransformResult:
+def _transform(dbt: Dbt, tables: Sequence[str] | None, *, tests: bool, progress: Progress) -> TransformResult:
     """Run dbt on the tables, or on everything where they are None."""
     step = "building and testing" if tests else "building tables"
     total = models_in_project() if tables is None else len(tables)
     progress(step, 0, total)
-    return run_dbt(
+    return dbt.run(
         "build" if tests else "run",
         *(() if tables is None else ("--select", *tables)),
-        settings=settings,
-        warehouse=warehouse,
         progress=lambda _, finished: progress(step, finished, total),
     )
 

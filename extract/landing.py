@@ -94,10 +94,26 @@ class Batch:
         self._session.execute(f"call postgres_execute({literal(ALIAS)}, {literal(sql)})")
 
     def copy(self, temporary: str, columns: Mapping[str, str], rows: str) -> None:
-        """COPY the rows of a DuckDB query into a temporary table of the session, empty again at commit."""
+        """COPY the rows of a DuckDB query into a temporary table of the session, empty again at commit.
+
+        The table has an index on its first column, by which its rows are told apart later.
+        """
         fields = ", ".join(f"{identifier(name)} {kind}" for name, kind in columns.items())
-        self.execute(f"create temp table if not exists {temporary} ({fields}) on commit delete rows")
+        self.execute(
+            f"create temp table if not exists {temporary} ({fields}) on commit delete rows;"
+            f" create index if not exists {temporary}_first on {temporary} ({identifier(next(iter(columns)))})"
+        )
         self._session.execute(f"insert into {ALIAS}.pg_temp.{temporary} {rows}")
+
+    def load(self, target: StagingTable, rows: str) -> None:
+        """COPY the rows of a DuckDB query straight into the target, which must not hold any of their keys."""
+        columns = ", ".join(map(identifier, target.columns))
+        stamp = "(select extracted_at from postgres_query({}, {}))".format(
+            literal(ALIAS), literal(f"select extracted_at from ops.sync_runs where run_id = {self._run.run_id}")
+        )
+        self._session.execute(
+            f"insert into {ALIAS}.{target.relation} ({columns}, extracted_at) select {columns}, {stamp} from ({rows})"
+        )
 
     def upsert(self, target: StagingTable, rows: str) -> None:
         """Insert the rows of a warehouse query over the target's columns; rewrite what differs, nothing else."""

@@ -135,11 +135,14 @@ def staging_table(symbol: str) -> StagingTable:
 def watermarks(connection: Connection, symbols: Iterable[str]) -> dict[str, int | None]:
     """Newest landed bar of each symbol, Unix seconds, None where nothing has landed.
 
-    A bar from the future does not count, or it would hide everything that comes before it.
+    A bar from the future does not count, or it would hide everything that comes before it; 0 where there is no
+    other.
     """
     newest = " union all ".join(
-        f"select {literal(symbol)}, (select max(timestamp) from {staging_table(symbol).relation}"
-        " where timestamp <= extract(epoch from clock_timestamp()))"
+        f"select {literal(symbol)}, coalesce("
+        f"(select max(timestamp) from {staging_table(symbol).relation}"
+        " where timestamp <= extract(epoch from clock_timestamp())),"
+        f" (select 0 from {staging_table(symbol).relation} limit 1))"
         for symbol in symbols
     )
     with connection.cursor() as cursor:
@@ -292,7 +295,7 @@ def _type_values(session: duckdb.DuckDBPyConnection) -> None:
     """
     session.execute(
         f"""
-        create or replace temp table mt5_keyed as
+        create or replace temp view mt5_keyed as
         select
             *,
             case
@@ -301,8 +304,17 @@ def _type_values(session: duckdb.DuckDBPyConnection) -> None:
                 then try_cast(timestamp as bigint)
             end as key
         from mt5_raw
-        -- a table made without the primary key may repeat a timestamp: the row written last counts
-        qualify key is null or row_number() over (partition by symbol, key order by rowid desc) = 1
+        """
+    )
+    # a table made without the primary key may repeat a timestamp: the row written last counts
+    session.execute(
+        """
+        delete from mt5_raw where rowid in (
+            select unnest(list(rowid order by rowid desc)[2:])
+            from (select rowid, symbol, timestamp from mt5_raw)
+            group by symbol, timestamp
+            having count(*) > 1 and timestamp is not null
+        )
         """
     )
     numbers = ", ".join(f"case when {_is_number(name)} then {name}::double end as {name}" for name in NUMBERS)
@@ -324,22 +336,24 @@ def _is_number(name: str) -> str:
 
 def _collect_rejects(session: duckdb.DuckDBPyConnection) -> None:
     """Fill `mt5_rejects` with what `_type_values` could not type, in its original words."""
+    unreadable = {name: f"({name} is not null and not {_is_number(name)})" for name in NUMBERS} | {
+        name: f"contains({name}, chr(0))" for name in TEXTS
+    }
+    session.execute(
+        "create or replace temp table mt5_suspects as select * from mt5_keyed"
+        f" where key is null or {' or '.join(unreadable.values())}"
+    )
     original = "replace({}, chr(0), '\\0')"
     whole_row = original.format("concat_ws(', ', timestamp, open, high, low, close)")
     selects = [
         f"select symbol, coalesce(timestamp, {whole_row}), 'timestamp',"
-        f" 'no Unix seconds between 1970 and 2100', {whole_row} from mt5_keyed where key is null"
+        f" 'no Unix seconds between 1970 and 2100', {whole_row} from mt5_suspects where key is null"
     ]
-    for names, reason, unreadable in (
-        (NUMBERS, "not a number", "not {}"),
-        (TEXTS, "contains a NUL character", "contains({}, chr(0))"),
-    ):
-        selects += [
-            f"select symbol, key::varchar, '{name}', '{reason}', {original.format(name)} from mt5_keyed"
-            f" where key is not null and {name} is not null"
-            f" and {unreadable.format(_is_number(name) if names is NUMBERS else name)}"
-            for name in names
-        ]
+    selects += [
+        f"select symbol, key::varchar, '{name}', '{'not a number' if name in NUMBERS else 'contains a NUL character'}',"
+        f" {original.format(name)} from mt5_suspects where key is not null and {condition}"
+        for name, condition in unreadable.items()
+    ]
     fields = ", ".join(f"{name} varchar" for name in REJECT_COLUMNS)
     session.execute(f"create or replace temp table mt5_rejects ({fields})")
     session.execute("insert into mt5_rejects " + " union all ".join(selects))
@@ -375,12 +389,12 @@ def land(
             " where (timestamp // 60) % minutes = 0"
         ).fetchall()
     )
-    differing_rejects = session.execute(
-        "select (select count(*) from rejects_new) + (select count(*) from rejects_gone)"
-    ).fetchone()
-    if changed or (differing_rejects and differing_rejects[0]):
+    rejects_differ = session.execute("select exists (from rejects_new) or exists (from rejects_gone)").fetchone()
+    if changed or rejects_differ == (True,):
         with landing(session, run) as batch:
-            _write(batch, changed)
+            _write(batch, changed, since)
+            if rejects_differ == (True,):
+                batch.record_rejects("select * from rejects_new", "select * from rejects_gone")
     run.update(rows_read=extraction.rows_read, rows_changed=extraction.rows_changed, rows_rejected=extraction.rejects)
     record_symbols(
         run.connection,
@@ -398,13 +412,19 @@ def land(
     )
 
 
-def _write(batch: Batch, changed: Iterable[str]) -> None:
-    """Copy the changed rows over and upsert them symbol by symbol."""
+def _write(batch: Batch, changed: Iterable[str], since: Mapping[str, int | None]) -> None:
+    """Fill the staging tables of the changed symbols: the empty ones directly, the others by upsert."""
     columns = ", ".join(COLUMNS)
-    batch.copy("mt5_bars", {"symbol": "text"} | TYPES, f"select symbol, {columns} from mt5_changed")
-    for symbol in changed:
+    loaded = [symbol for symbol in changed if since[symbol] is None]
+    updated = [symbol for symbol in changed if since[symbol] is not None]
+    for symbol in loaded:
+        batch.load(staging_table(symbol), f"select {columns} from mt5_changed where symbol = {literal(symbol)}")
+    if updated:
+        symbols = ", ".join(map(literal, updated))
+        rows = f"select symbol, {columns} from mt5_changed where symbol in ({symbols})"
+        batch.copy("mt5_bars", {"symbol": "text"} | TYPES, rows)
+    for symbol in updated:
         batch.upsert(staging_table(symbol), f"select {columns} from mt5_bars where symbol = {literal(symbol)}")
-    batch.record_rejects("select * from rejects_new", "select * from rejects_gone")
 
 
 def _keep_changed(session: duckdb.DuckDBPyConnection, since: Mapping[str, int | None]) -> None:

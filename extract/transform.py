@@ -69,29 +69,41 @@ def prepare_environment(settings: Settings, warehouse: Warehouse) -> dict[str, s
     }
 
 
-def run_dbt(
-    command: str,
-    *arguments: str,
-    settings: Settings,
-    warehouse: Warehouse,
-    progress: Progress | None = None,
-) -> TransformResult:
-    """Run one dbt command, such as `run` or `build`.
+class Dbt:
+    """dbt on the project and the warehouse; a parsed project is kept for the runs that follow."""
 
-    Raises:
-        TransformError: it did not get as far as running nodes.
-    """
-    from dbt.cli.main import dbtRunner  # takes a second, which commands without dbt need not wait
+    def __init__(self, settings: Settings, warehouse: Warehouse) -> None:
+        self._settings = settings
+        self._warehouse = warehouse
+        self._manifest: Any = None
 
-    os.environ.update(prepare_environment(settings, warehouse))
-    runner = dbtRunner(callbacks=[_NodeCounter(progress)] if progress else [])
-    file_level = "debug" if settings.log_level == "DEBUG" else "none"
-    outcome = runner.invoke(
-        ["--quiet", "--log-level", "none", "--log-level-file", file_level, "--no-write-json", command, *arguments]
-    )
-    if outcome.result is None or not hasattr(outcome.result, "results"):
-        raise TransformError(f"dbt {command} did not run: {_one_line(outcome.exception)}")
-    return _summary(outcome.result.results)
+    def parse(self) -> None:
+        """Import dbt and parse the project, both of which take their time and need nothing of the data.
+
+        Raises:
+            TransformError: the project does not parse.
+        """
+        self._manifest = self._invoke([], "parse")
+
+    def run(self, command: str, *arguments: str, progress: Progress | None = None) -> TransformResult:
+        """Run one command over nodes, such as `run` or `build`.
+
+        Raises:
+            TransformError: it did not get as far as running nodes.
+        """
+        callbacks = [_NodeCounter(progress)] if progress else []
+        return _summary(self._invoke(callbacks, command, *arguments).results)
+
+    def _invoke(self, callbacks: list[Any], command: str, *arguments: str) -> Any:
+        from dbt.cli.main import dbtRunner  # takes a second, which commands without dbt need not wait
+
+        os.environ.update(prepare_environment(self._settings, self._warehouse))
+        file_level = "debug" if self._settings.log_level == "DEBUG" else "none"
+        quiet = ["--quiet", "--log-level", "none", "--log-level-file", file_level, "--no-write-json"]
+        outcome = dbtRunner(manifest=self._manifest, callbacks=callbacks).invoke([*quiet, command, *arguments])
+        if outcome.result is None:
+            raise TransformError(f"dbt {command} did not run: {_one_line(outcome.exception)}")
+        return outcome.result
 
 
 def _summary(results: list[Any]) -> TransformResult:

@@ -16,6 +16,14 @@
 {% set on_grid = 'epoch_minute % ' ~ minutes ~ ' = 0' %}
 with
 
+newest as (
+    select epoch_minute
+    from {{ bars }}
+    where {{ on_grid }} and is_usable
+    order by timestamp desc
+    limit 1
+),
+
 {% if is_incremental() %}
 
 landed_since as (
@@ -60,13 +68,8 @@ minutes_to_compute as (
         and bars.{{ on_grid }}
         and bars.epoch_minute >= coalesce(so_far.cap_minute, 0)
     union
-    (
-        select epoch_minute
-        from {{ bars }}
-        where {{ on_grid }} and is_usable
-        order by timestamp desc
-        limit 1
-    )
+    select epoch_minute
+    from newest
     union
     select newest_minute
     from so_far
@@ -115,12 +118,7 @@ sampled as (
 
 {% endif %}
 
-newest as (
-    select max(epoch_minute) as epoch_minute
-    from sampled
-    where is_usable
-),
-
+{# `sampled` is read once, so that Postgres parses a dynamic column only where it is kept #}
 final as (
     select
         to_timestamp(sampled.epoch_minute * 60) as timestamp,
@@ -141,7 +139,7 @@ final as (
         sampled.zigzag,
         sampled.extracted_at as synced_at
     from sampled
-    cross join newest
+    left join newest on true
 )
 
 select * from final

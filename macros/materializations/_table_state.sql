@@ -67,6 +67,28 @@
     {% do return({'added': added, 'any': (added or problems or surplus) | length > 0}) %}
 {% endmacro %}
 
+{# Raise where a table just made by the model is not what the contract says, by names and types. #}
+{% macro _require_contract(contract, made) %}
+    {% set names = contract.columns | map(attribute='name') | list %}
+    {% set problems = [] %}
+    {% for column in contract.columns %}
+        {% set found = made.columns.get(column.name) %}
+        {% if found is none %}
+            {% do problems.append('it returns no column ' ~ column.name) %}
+        {% elif not _same_type(found['type'], column.type) %}
+            {% do problems.append(
+                'it returns ' ~ column.name ~ ' as ' ~ found['type'] ~ ', the contract says ' ~ column.type
+            ) %}
+        {% endif %}
+    {% endfor %}
+    {% for name in made.columns.keys() | reject('in', names) %}
+        {% do problems.append('it returns column ' ~ name ~ ', which the contract does not know') %}
+    {% endfor %}
+    {% if problems %}
+        {% do exceptions.raise_compiler_error(this ~ ' breaks its contract: ' ~ problems | join('; ')) %}
+    {% endif %}
+{% endmacro %}
+
 {# Whether a catalog type and a contract's spelling of a type are the same, by the usual aliases. #}
 {% macro _same_type(catalog_type, contract_type) %}
     {% set aliases = {
@@ -106,28 +128,38 @@
 {% endmacro %}
 
 {#
-    `persist_docs` without its price: comments are written only where they differ, because each one is a new
-    catalog row. `state` is none for a table just built.
+    Keys and indexes of a table just made (`state` is none), and `persist_docs` without its price: comments are
+    written only where they differ, because each one is a new catalog row. All in one round trip.
 #}
-{% macro _persist_changed_docs(target, state) %}
-    {% set comments = [] %}
+{% macro _finish_table(target, contract, state) %}
+    {% set statements = [] %}
+    {% if state is none %}
+        {% set keys = ['add primary key (' ~ _quoted(contract.unique_key) ~ ')'] %}
+        {% for column in contract.columns if column.not_null %}
+            {% do keys.append('alter column ' ~ adapter.quote(column.name) ~ ' set not null') %}
+        {% endfor %}
+        {% do statements.append('alter table ' ~ target ~ ' ' ~ keys | join(', ')) %}
+        {% for index in config.get('indexes', default=[]) %}
+            {% do statements.append(get_create_index_sql(target, index)) %}
+        {% endfor %}
+    {% endif %}
     {% if config.persist_relation_docs() and (state is none or state.description != model.description) %}
-        {% do comments.append('comment on table ' ~ target ~ ' is ' ~ _literal(model.description)) %}
+        {% do statements.append('comment on table ' ~ target ~ ' is ' ~ _literal(model.description)) %}
     {% endif %}
     {% if config.persist_column_docs() %}
         {% for column in model.columns.values() %}
             {% set known = state.columns.get(column.name) if state else none %}
             {% if known is none or known['description'] != column.description %}
-                {% do comments.append(
+                {% do statements.append(
                     'comment on column ' ~ target ~ '.' ~ adapter.quote(column.name)
                     ~ ' is ' ~ _literal(column.description)
                 ) %}
             {% endif %}
         {% endfor %}
     {% endif %}
-    {% if comments %}
-        {% call statement('persist_docs') %}
-            {{ comments | join(';\n') }}
+    {% if statements %}
+        {% call statement('finish_table') %}
+            {{ statements | join(';\n') }}
         {% endcall %}
     {% endif %}
 {% endmacro %}

@@ -2,7 +2,7 @@
     dbt's incremental materialization for Postgres, made lean for a run every 30 seconds: no temporary table,
     one statement per increment, nothing touched that is not different.
 
-    - First build: create the table from the contract and fill it.
+    - First build: `create table as`, held against the contract, then keys, indexes and comments in one go.
     - Increment: `insert … on conflict (unique_key) do update … where … is distinct from …`.
     - `--full-refresh` on a table of the contract's shape: the same statement over all rows, which also deletes
       what the model no longer returns. Grants, views on top and unchanged rows stay as they are.
@@ -32,18 +32,20 @@
             {% do adapter.rename_relation(existing, to_drop) %}
         {% endif %}
         {% call statement('main') %}
-            {{ get_create_table_as_sql(False, target, sql) }}
+            create table {{ target }} as
+            {{ sql }}
         {% endcall %}
-        {% do create_indexes(target) %}
+        {% do _require_contract(contract, _table_state(target)) %}
+        {% do _finish_table(target, contract, none) %}
     {% else %}
         {% do _adopt_new_columns(target, drift) %}
         {% call statement('main') %}
             {{ _upsert_sql(target, sql, contract, everything=should_full_refresh()) }}
         {% endcall %}
+        {% do _finish_table(target, contract, state) %}
     {% endif %}
 
     {% do apply_grants(target, grants, should_revoke=should_revoke(existing, rebuild)) %}
-    {% do _persist_changed_docs(target, state) %}
 
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% if to_drop is not none %}
@@ -80,19 +82,21 @@
     {% endif %}
 
     {% set primary_key = [] %}
+    {% set constraint_types = model.constraints | map(attribute='type') | list %}
     {% for constraint in model.constraints if constraint.type == 'primary_key' %}
         {% do primary_key.extend(constraint.columns) %}
     {% endfor %}
     {% set columns = [] %}
     {% for column in model.columns.values() %}
-        {% set constraint_types = column.constraints | map(attribute='type') | list %}
-        {% if 'primary_key' in constraint_types %}
+        {% set types = column.constraints | map(attribute='type') | list %}
+        {% do constraint_types.extend(types) %}
+        {% if 'primary_key' in types %}
             {% do primary_key.append(column.name) %}
         {% endif %}
         {% do columns.append({
             'name': column.name,
             'type': column.data_type,
-            'not_null': 'not_null' in constraint_types,
+            'not_null': 'not_null' in types,
             'description': column.description,
         }) %}
     {% endfor %}
@@ -102,6 +106,11 @@
             ~ "; the upsert strategy needs them to be the same columns"
         ) %}
     {% endif %}
+    {% for type in constraint_types if type not in ['primary_key', 'not_null'] %}
+        {% do exceptions.raise_compiler_error(
+            "the contract has a constraint of type '" ~ type ~ "'; known are primary_key, not_null"
+        ) %}
+    {% endfor %}
     {% if columns | length == unique_key | length %}
         {% do exceptions.raise_compiler_error("the upsert strategy needs a column beside the unique_key") %}
     {% endif %}
