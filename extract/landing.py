@@ -103,6 +103,7 @@ class Batch:
             f"create temp table if not exists {temporary} ({fields}) on commit delete rows;"
             f" create index if not exists {temporary}_first on {temporary} ({identifier(next(iter(columns)))})"
         )
+        self._session.execute("call pg_clear_cache()")  # or DuckDB may not know yet that there is a pg_temp
         self._session.execute(f"insert into {ALIAS}.pg_temp.{temporary} {rows}")
 
     def load(self, target: StagingTable, rows: str) -> None:
