@@ -101,7 +101,7 @@ def sync(tests: bool) -> None:
         err.print(f"failed: {name}: {message}", markup=False)
     counts = (
         f"{result.extraction.rows_read:,} rows read, {result.extraction.rows_changed:,} changed, "
-        f"{result.extraction.rejects:,} values rejected; {result.transform.built} models built"
+        f"{result.extraction.rejects:,} values set aside; {result.transform.built} models built"
     )
     if tests:
         counts += f", {result.transform.tests_passed} tests passed, {len(result.transform.warned)} warned"
@@ -153,9 +153,14 @@ def demo_data(path: Path, days: int, seed: int, around_the_clock: bool, keep: bo
             seed=seed,
             market_hours=not around_the_clock,
             schema_sql=SQL / "sqlite_schema.sql",
-            progress=lambda symbol, finished, total: report(f"writing {symbol}", finished, total),
+            progress=lambda _, finished, total: report("writing symbols", finished, total),
         )
-    out.print(f"{path}: {summary}", markup=False)
+    out.print(
+        f"{path}: {summary.rows:,} bars of {summary.symbols} symbols, {summary.forming_bars} of them forming; with "
+        f"{summary.empty_values:,} EMPTY_VALUEs, {summary.dropped_brackets:,} dropped brackets and "
+        f"{summary.unreadable_values:,} unreadable values, as a collector writes them",
+        markup=False,
+    )
 
 
 @main.group()

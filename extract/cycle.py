@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+import duckdb
+import psycopg2
 
 from extract import mt5_bars
 from extract.duck import open_session
@@ -13,7 +17,7 @@ from extract.landing import Run, attach_warehouse, last_run_was_clean
 from extract.mt5_bars import Extraction
 from extract.settings import Project, Settings
 from extract.transform import Dbt, TransformResult, models_in_project, project_fingerprint
-from extract.warehouse import Connection, Warehouse
+from extract.warehouse import Connection, Warehouse, WarehouseError, complaint
 
 Progress = Callable[[str, int | None, int | None], None]  # (step, finished, total)
 
@@ -68,6 +72,10 @@ def run_cycle(
             tables = _changed_tables(project, result.extraction) if clean else project.candle_tables
             if full or tables:
                 result.transform = _transform(dbt, None if full else tables, tests=tests, progress=progress)
+        except (psycopg2.Error, duckdb.Error) as error:
+            broken = WarehouseError(f"the run broke off: {complaint(error, warehouse.uri)}")
+            _record_failure(run, broken)
+            raise broken from None
         except BaseException as error:
             _record_failure(run, error)
             raise
@@ -135,7 +143,7 @@ def _record(run: Run, result: CycleResult, fingerprint: str | None) -> None:
 
 def _record_failure(run: Run, error: BaseException) -> None:
     """Record why the run ended early, where the connection still allows it."""
-    if not run.connection.closed:
+    with suppress(psycopg2.Error):
         run.finish("failed", error=str(error) or type(error).__name__)
 
 

@@ -56,7 +56,7 @@ class Warehouse:
                 connect_timeout=10,
             )
         except psycopg2.Error as error:
-            raise WarehouseError(f"cannot connect to Postgres: {_one_line(error, self.uri)}") from None
+            raise WarehouseError(f"cannot connect to Postgres: {complaint(error, self.uri)}") from None
         connection.set_session(autocommit=autocommit)
         return connection
 
@@ -143,12 +143,12 @@ class Warehouse:
         except psycopg2.errors.InsufficientPrivilege as error:
             info = connection.info
             raise WarehouseError(
-                f"role {info.user} lacks a right in database {info.dbname}: {_one_line(error, self.uri)}. "
+                f"role {info.user} lacks a right in database {info.dbname}: {complaint(error, self.uri)}. "
                 f"Its owner can run: grant create on database {info.dbname} to {info.user}; "
                 f"grant create, usage on schema public to {info.user};"
             ) from None
         except psycopg2.Error as error:
-            raise WarehouseError(f"cannot prepare the warehouse: {_one_line(error, self.uri)}") from None
+            raise WarehouseError(f"cannot prepare the warehouse: {complaint(error, self.uri)}") from None
 
     @staticmethod
     def _require_public_schema(connection: Connection) -> None:
@@ -204,8 +204,8 @@ def _require_plausible_uri(uri: str) -> None:
         )
 
 
-def _one_line(error: psycopg2.Error, uri: str) -> str:
-    """The server's or libpq's complaint on one line, without the password."""
+def complaint(error: Exception, uri: str) -> str:
+    """What the server, libpq or DuckDB complains of, on one line, without the password."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = "; ".join(lines) or type(error).__name__
     with suppress(psycopg2.Error):

@@ -75,7 +75,9 @@ class World:
         assert "Traceback" not in printed, printed
         return printed
 
-    def dbt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def dbt(
+        self, *arguments: str, project: Path = ROOT / "dbt_project", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run plain dbt on the warehouse with what `tradehouse env` prints, the password added by hand."""
         printed = self.run("env").stdout
         exported = dict(
@@ -84,8 +86,11 @@ class World:
         password = psycopg2.extensions.parse_dsn(self.uri).get("password", "")
         return subprocess.run(
             [Path(sys.executable).parent / "dbt", "--no-use-colors", *arguments],
-            env={"PATH": os.environ["PATH"], "HOME": str(self.directory), **exported, "PGPASSWORD": password},
-            cwd=ROOT / "dbt_project",
+            env={
+                **{"PATH": os.environ["PATH"], "HOME": str(self.directory), "PGPASSWORD": password},
+                **(exported | {"DBT_PROJECT_DIR": str(project)} | variables),
+            },
+            cwd=project,
             capture_output=True,
             text=True,
             check=False,

@@ -13,6 +13,7 @@ import psycopg2.extensions
 import pytest
 
 from extract.cli import main
+from extract.settings import load_project
 from tests.collector import series
 from tests.conftest import Server
 from tests.servers import DEBIAN_PASSWORD, administer, free_port
@@ -226,6 +227,26 @@ def test_demo_data_leaves_an_existing_file_alone(tmp_path: Path) -> None:
     assert "remove it, name another file, or pass --keep" in done.stderr
     done = run_tradehouse("demo-data", str(path), "--days", "1", "--keep", environment=environment, cwd=tmp_path)
     assert (done.returncode, path.read_bytes()) == (0, before)
+
+
+def test_docs_are_one_page_with_the_lineage_of_every_table(world: World) -> None:
+    done = world.dbt("docs", "generate", "--static")
+    assert done.returncode == 0, done.stdout
+    target = world.home / "dbt" / "target"
+    assert (target / "static_index.html").stat().st_size > 1_000_000
+    manifest = json.loads((target / "manifest.json").read_text())
+    children = {
+        name: [child for child in found if child.startswith("model.")] for name, found in manifest["child_map"].items()
+    }
+    for symbol in load_project().symbols:
+        staged = f"model.tradehouse.stg_mt5__{symbol}"
+        assert staged in children[f"source.tradehouse.mt5.{symbol}"]
+        assert len([child for child in children[staged] if child.startswith(f"model.tradehouse.{symbol}_")]) == 9
+    for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
+        if node["resource_type"] in ("model", "source"):
+            assert node["description"], node["name"]
+            assert node["columns"], node["name"]
+            assert all(column["description"] for column in node["columns"].values()), node["name"]
 
 
 def test_plain_dbt_builds_and_tests_everything_on_a_fresh_warehouse(world: World, server: Server) -> None:
