@@ -79,7 +79,7 @@ def run_cycle(
         except BaseException as error:
             _record_failure(run, error)
             raise
-        _record(run, result, fingerprint if full and result.transform.ok else None)
+        _record(run, result, fingerprint if full and not result.transform.models_failed else None)
         result.seconds = _duration(run)
     return result
 
@@ -135,7 +135,7 @@ def _record(run: Run, result: CycleResult, fingerprint: str | None) -> None:
     run.finish(
         "done" if result.ok else "partial",
         models_built=result.transform.built,
-        models_failed=len(result.transform.failed),
+        models_failed=result.transform.models_failed,
         project_fingerprint=fingerprint,
         error="; ".join(problems) or None,
     )

@@ -32,7 +32,8 @@ class TransformResult:
 
     built: int = 0
     tests_passed: int = 0
-    failed: dict[str, str] = field(default_factory=dict)  # node name -> message
+    models_failed: int = 0
+    failed: dict[str, str] = field(default_factory=dict)  # model or test -> message
     warned: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -119,6 +120,7 @@ def _summary(results: list[Any]) -> TransformResult:
             summary.tests_passed += 1
         elif status != "no-op":
             summary.failed[name] = message
+            summary.models_failed += result.node.resource_type == "model"
     return summary
 
 
