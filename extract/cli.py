@@ -6,6 +6,7 @@ Exit codes: 0 done (also when there is nothing new or another run holds the lock
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -107,6 +108,34 @@ def sync(tests: bool) -> None:
         counts += f", {result.transform.tests_passed} tests passed, {len(result.transform.warned)} warned"
     out.print(f"{'done' if result.ok else 'partial'} in {result.seconds:.1f} s: {counts}")
     sys.exit(DONE if result.ok else PARTIAL)
+
+
+@main.command()
+@click.option("--every", type=click.IntRange(1), help="Seconds between ticks.  [default: SYNC_INTERVAL_SECONDS, 30]")
+@click.option(
+    "--build-every",
+    default=60,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Minutes between full builds with every dbt test.",
+)
+def run(every: int | None, build_every: int) -> None:
+    """Run cycles unattended, on a steady tick, until SIGTERM.
+
+    A tick builds the tables that changed. Everything is built and tested at the start, whenever the project's
+    files change, and every --build-every minutes. Trouble is logged once when it comes and once when it goes.
+
+    Example: tradehouse run --every 30
+    """
+    from extract.service import Service, stopping_on_signals
+
+    settings, project = load_settings(), load_project()
+    settings.require_sqlite_path()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("tradehouse").setLevel(settings.log_level)
+    service = Service(settings, project, float(every or settings.sync_interval_seconds), build_every * 60.0)
+    with stopping_on_signals(service.stop):
+        service.run()
 
 
 @main.command()

@@ -17,7 +17,7 @@ from extract.landing import Run, attach_warehouse, last_run_was_clean
 from extract.mt5_bars import Extraction
 from extract.settings import Project, Settings
 from extract.transform import Dbt, TransformResult, models_in_project, project_fingerprint
-from extract.warehouse import Connection, Warehouse, WarehouseError, complaint
+from extract.warehouse import Connection, Warehouse, WarehouseUnavailableError, complaint
 
 Progress = Callable[[str, int | None, int | None], None]  # (step, finished, total)
 
@@ -44,11 +44,13 @@ def run_cycle(
     command: str,
     tests: bool = False,
     progress: Progress = lambda *_: None,
+    dbt: Dbt | None = None,
 ) -> CycleResult:
     """One cycle: land what is new in the SQLite file, bring the candle tables up to date, record the run.
 
     dbt runs the tables whose grid has a changed row; all tables, when the run before left some undone; views
     too, when the project has changed since all of it was last built; and with `tests` all of it and every test.
+    A service hands in its own `dbt`, which keeps the parsed project.
 
     Raises:
         LockHeldError: another run is at work.
@@ -62,7 +64,7 @@ def run_cycle(
         clean = last_run_was_clean(connection, mt5_bars.SOURCE)
         run = Run.start(connection, mt5_bars.SOURCE, command)
         try:
-            dbt = Dbt(settings, warehouse)
+            dbt = dbt or Dbt(settings, warehouse)
             # a big build is certain to come: parse the project while DuckDB reads and lands
             parsed = aside.submit(dbt.parse) if full or not clean else None
             progress("reading the SQLite file", None, None)
@@ -73,7 +75,7 @@ def run_cycle(
             if full or tables:
                 result.transform = _transform(dbt, None if full else tables, tests=tests, progress=progress)
         except (psycopg2.Error, duckdb.Error) as error:
-            broken = WarehouseError(f"the run broke off: {complaint(error, warehouse.uri)}")
+            broken = WarehouseUnavailableError(f"the run broke off: {complaint(error, warehouse.uri)}")
             _record_failure(run, broken)
             raise broken from None
         except BaseException as error:

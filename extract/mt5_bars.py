@@ -55,6 +55,10 @@ class SourceError(Exception):
     """The SQLite file cannot be read; the message says which kind of file it is and what to do."""
 
 
+class SourceBusyError(SourceError):
+    """Another program holds the SQLite file; it may be free the next moment."""
+
+
 @dataclass
 class SymbolOutcome:
     """What became of one symbol in a run.
@@ -474,8 +478,10 @@ def _is_locked(error: duckdb.Error) -> bool:
     return re.search(r"\b(locked|busy)\b", str(error)) is not None
 
 
-def _locked(error: duckdb.Error) -> SourceError:
-    return SourceError(f"the SQLite file is locked by another program ({_reason(error)}); it is read again next time")
+def _locked(error: duckdb.Error) -> SourceBusyError:
+    return SourceBusyError(
+        f"the SQLite file is locked by another program ({_reason(error)}); it is read again next time"
+    )
 
 
 def _reason(error: duckdb.Error) -> str:

@@ -32,6 +32,7 @@ class TransformResult:
 
     built: int = 0
     tests_passed: int = 0
+    tested: bool = False
     models_failed: int = 0
     failed: dict[str, str] = field(default_factory=dict)  # model or test -> message
     warned: dict[str, str] = field(default_factory=dict)
@@ -71,11 +72,17 @@ def prepare_environment(settings: Settings, warehouse: Warehouse) -> dict[str, s
 
 
 class Dbt:
-    """dbt on the project and the warehouse; a parsed project is kept for the runs that follow."""
+    """dbt on the project and the warehouse.
 
-    def __init__(self, settings: Settings, warehouse: Warehouse) -> None:
+    A parsed project is kept for the runs that follow; with `keep_project` the first run parses it. It is as of
+    that moment: make a new object when a file has changed.
+    """
+
+    def __init__(self, settings: Settings, warehouse: Warehouse, *, keep_project: bool = False) -> None:
         self._settings = settings
         self._warehouse = warehouse
+        self._keep_project = keep_project
+        self._environment: dict[str, str] = {}
         self._manifest: Any = None
 
     def parse(self) -> None:
@@ -92,13 +99,19 @@ class Dbt:
         Raises:
             TransformError: it did not get as far as running nodes.
         """
+        if self._keep_project and self._manifest is None:
+            self.parse()
         callbacks = [_NodeCounter(progress)] if progress else []
-        return _summary(self._invoke(callbacks, command, *arguments).results)
+        summary = _summary(self._invoke(callbacks, command, *arguments).results)
+        summary.tested = command == "build"
+        return summary
 
     def _invoke(self, callbacks: list[Any], command: str, *arguments: str) -> Any:
         from dbt.cli.main import dbtRunner  # takes a second, which commands without dbt need not wait
 
-        os.environ.update(prepare_environment(self._settings, self._warehouse))
+        if not self._environment:
+            self._environment = prepare_environment(self._settings, self._warehouse)
+        os.environ.update(self._environment)
         file_level = "debug" if self._settings.log_level == "DEBUG" else "none"
         quiet = ["--quiet", "--log-level", "none", "--log-level-file", file_level, "--no-write-json"]
         outcome = dbtRunner(manifest=self._manifest, callbacks=callbacks).invoke([*quiet, command, *arguments])

@@ -24,12 +24,17 @@ Connection = psycopg2.extensions.connection
 EMBEDDED = "embedded"
 EMBEDDED_DATABASE = "tradehouse"
 OLDEST_SERVER = 14
+SCHEMAS = ("staging", "ops")
 # One number for all runs that write: pg_locks shows it as classid 0, objid LOCK_KEY.
 LOCK_KEY = 807_303_541
 
 
 class WarehouseError(Exception):
     """The warehouse cannot be used; the message is one line that says what to fix."""
+
+
+class WarehouseUnavailableError(WarehouseError):
+    """The warehouse does not answer or broke off; it may be back the next moment."""
 
 
 class LockHeldError(Exception):
@@ -56,7 +61,7 @@ class Warehouse:
                 connect_timeout=10,
             )
         except psycopg2.Error as error:
-            raise WarehouseError(f"cannot connect to Postgres: {complaint(error, self.uri)}") from None
+            raise WarehouseUnavailableError(f"cannot connect to Postgres: {complaint(error, self.uri)}") from None
         connection.set_session(autocommit=autocommit)
         return connection
 
@@ -135,6 +140,11 @@ class Warehouse:
         try:
             if missing or found_version != version:
                 with connection.cursor() as cursor:
+                    for schema in SCHEMAS:
+                        # Postgres asks for CREATE on the database before it looks whether the schema is there; where
+                        # an administrator made the schemas (sql/roles.sql), the role needs no such right
+                        if _value(connection, "select to_regnamespace(%s)", schema):
+                            script = script.replace(f"create schema if not exists {schema};", "")
                     cursor.execute(script)
                     for table in staging:
                         cursor.execute(f"create table if not exists {table} (like staging.mt5_bar including all)")
@@ -241,6 +251,7 @@ def _start_embedded(data: Path) -> str:
     data.parent.mkdir(parents=True, exist_ok=True)
     try:
         server = _pgserver().get_server(data, cleanup_mode=None)
+        server.ensure_postgres_running()  # it hands out servers of this process without looking
     except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
         raise WarehouseError(
             f"the embedded Postgres did not start ({type(error).__name__}); its log is {data / 'log'}"

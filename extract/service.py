@@ -1,0 +1,178 @@
+"""The unattended service: a cycle on a steady tick, for months."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_any,
+    stop_before_delay,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
+from extract.cycle import CycleResult, run_cycle
+from extract.mt5_bars import SourceBusyError, SourceError
+from extract.settings import Project, Settings
+from extract.transform import Dbt, TransformError, project_fingerprint
+from extract.warehouse import (
+    LockHeldError,
+    Warehouse,
+    WarehouseError,
+    WarehouseUnavailableError,
+    open_warehouse,
+)
+
+log = logging.getLogger("tradehouse")
+
+TRANSIENT = (SourceBusyError, WarehouseUnavailableError)
+
+
+@dataclass
+class Service:
+    """Runs cycles until told to stop.
+
+    Attributes:
+        every: seconds from the start of one tick to the start of the next.
+        build_every: seconds between full builds with all tests.
+        stop: set it to end after the step in hand.
+    """
+
+    settings: Settings
+    project: Project
+    every: float
+    build_every: float
+    stop: threading.Event = field(default_factory=threading.Event)
+    _warehouse: Warehouse | None = None
+    _dbt: Dbt | None = None
+    _next_build: float = 0.0
+    _built: str = ""
+    _trouble: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Tick until stopped. No fault of source, warehouse or project ends it."""
+        log.info(
+            "running every %g s, all tests every %g s; SIGTERM ends after the step in hand",
+            self.every,
+            self.build_every,
+        )
+        due = time.monotonic()
+        while not self.stop.is_set():
+            self._tick(due)
+            due += self.every
+            late = time.monotonic() - due
+            if late > 0:
+                skipped = int(late // self.every) + 1
+                log.warning("the tick took %.1f s too long: %d skipped", late, skipped)
+                due += skipped * self.every
+            self.stop.wait(max(0.0, due - time.monotonic()))
+        log.info("stopped")
+
+    def _tick(self, started: float) -> None:
+        try:
+            result = self._cycle_with_retries(started + self.every)
+        except LockHeldError as held:
+            self._note("lock", str(held))
+        except RetryError as given_up:
+            self._note("cycle", str(given_up.last_attempt.exception()))
+        except (SourceError, TransformError, WarehouseError) as error:
+            self._note("cycle", str(error))
+        except Exception as error:
+            log.debug("unexpected", exc_info=True)
+            self._note("cycle", f"unexpected {type(error).__name__}: {error}")
+        else:
+            self._clear("lock", "cycle")
+            self._report(result)
+
+    def _cycle_with_retries(self, deadline: float) -> CycleResult:
+        """One cycle, tried again while the fault may pass and the tick lasts."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(TRANSIENT),
+            wait=wait_exponential_jitter(initial=0.5, max=8.0),
+            stop=stop_any(stop_when_event_set(self.stop), stop_before_delay(max(0.0, deadline - time.monotonic()))),
+            sleep=sleep_using_event(self.stop),
+        )
+        result: CycleResult = retrying(self._cycle)
+        return result
+
+    def _cycle(self) -> CycleResult:
+        if self._warehouse is None:
+            self._warehouse = open_warehouse(self.settings)
+            self._dbt = None
+        fingerprint = project_fingerprint(self.settings)
+        if self._dbt is None or fingerprint != self._built:
+            self._dbt = Dbt(self.settings, self._warehouse, keep_project=True)
+        tests = fingerprint != self._built or time.monotonic() >= self._next_build
+        try:
+            result = run_cycle(self.settings, self.project, self._warehouse, command="run", tests=tests, dbt=self._dbt)
+        except WarehouseUnavailableError:
+            self._warehouse = None  # an embedded server may have to be started again
+            raise
+        if tests:
+            self._built = fingerprint
+            self._next_build = time.monotonic() + self.build_every
+        return result
+
+    def _report(self, result: CycleResult) -> None:
+        """Log what was done, and each trouble when it comes and when it goes."""
+        troubles = {name: outcome.error for name, outcome in result.extraction.outcomes.items() if outcome.error}
+        if result.transform.tested or result.transform.failed:
+            troubles |= result.transform.failed
+            known = {name for name in self._trouble if name not in result.extraction.outcomes}
+        else:
+            known = set()
+        for name, text in troubles.items():
+            self._note(name, text or "")
+        self._clear(*((known | set(result.extraction.outcomes)) - set(troubles)))
+        if result.extraction.ignored_tables:
+            self._note("ignored tables", ", ".join(result.extraction.ignored_tables), logging.INFO)
+        log.info(
+            "%s in %.2f s: %d rows read, %d changed, %d models built%s",
+            "done" if result.ok else "partial",
+            result.seconds,
+            result.extraction.rows_read,
+            result.extraction.rows_changed,
+            result.transform.built,
+            f", {result.transform.tests_passed} tests passed" if result.transform.tested else "",
+        )
+
+    def _note(self, name: str, text: str, level: int = logging.ERROR) -> None:
+        """Log a trouble once, however long it lasts."""
+        if self._trouble.get(name) != text:
+            self._trouble[name] = text
+            log.log(level, "%s: %s", name, text)
+
+    def _clear(self, *names: str) -> None:
+        """Log that a trouble is over, if it was one."""
+        for name in names:
+            if self._trouble.pop(name, None) is not None:
+                log.info("%s: cleared", name)
+
+
+@contextmanager
+def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM or SIGINT sets `stop`; a second one ends the process at once, as if nobody had caught it."""
+
+    def first(number: int, _: FrameType | None) -> None:
+        log.info("%s: ending after the step in hand; once more ends at once", signal.Signals(number).name)
+        stop.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+
+    before = {each: signal.signal(each, first) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

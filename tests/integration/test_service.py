@@ -1,0 +1,172 @@
+"""`tradehouse run`: ticks, trouble that comes and goes, and an end when asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.collector import Collector, bar, series
+from tests.world import World
+
+MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
+
+
+@dataclass
+class RunningService:
+    """A `tradehouse run` process and what it has logged so far."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def await_log(self, text: str, *, times: int = 1, seconds: float = 60) -> None:
+        """Wait until the log holds the text so many times."""
+        self.await_that(lambda: self.log.count(text) >= times, f"{text!r} x {times} in the log", seconds)
+
+    def await_that(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+        """Wait for a condition while the service lives."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, f"no {what} after {seconds} s:\n{self.log}"
+            time.sleep(0.05)
+
+    def end(self) -> int:
+        """Ask it to end and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@contextmanager
+def service(world: World, *arguments: str) -> Iterator[RunningService]:
+    log_file = world.directory / "service.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [Path(sys.executable).parent / "tradehouse", "run", "--every", "1", *arguments],
+            env={"PATH": os.environ["PATH"], "HOME": str(world.directory), "TZ": "Asia/Tokyo", **world.environment},
+            cwd=world.directory,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    running = RunningService(process, log_file)
+    try:
+        yield running
+        assert "Traceback" not in running.log
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def test_ticks_follow_the_source_until_sigterm(world: World) -> None:
+    world.collector.write("EURUSD", series(MONDAY, 13))
+    with service(world) as running:
+        running.await_log("tests passed")  # the start builds and tests everything
+        for close in (1.5, 1.6, 1.7):
+            world.collector.write("EURUSD", [bar(MONDAY + 3600, close=close, high=2.0)])
+            running.await_that(partial(newest_close_is, world, close), f"close {close}")
+        world.check()
+        assert "1 changed, 4 models built" in running.log
+        running.await_log("0 changed, 0 models built")
+        assert running.end() == 0
+        assert running.log.rstrip().endswith("stopped")
+    assert world.query("select count(*) from ops.sync_runs where status <> 'done'") == [(0,)]
+
+
+def newest_close_is(world: World, close: float) -> bool:
+    return world.query("select close from eurusd_h1 order by timestamp desc limit 1") == [(close,)]
+
+
+def test_a_second_signal_ends_at_once(world: World) -> None:
+    with service(world) as running:
+        running.await_that(
+            lambda: world.query("select status from ops.sync_runs order by run_id desc limit 1") == [("running",)],
+            "run",
+        )
+        running.process.send_signal(signal.SIGTERM)
+        running.await_log("once more ends at once")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(5) == -signal.SIGTERM
+
+
+def test_trouble_is_logged_when_it_comes_and_when_it_goes(world: World) -> None:
+    world.collector.write("EURUSD", series(MONDAY, 3))
+    with service(world) as running:
+        running.await_log("tests passed")
+        world.collector.execute("alter table GBPUSD rename to GBPUSD_away")
+        running.await_log("gbpusd: the file has no table for this symbol")
+        world.collector.write("EURUSD", series(MONDAY + 900, 3))
+        running.await_log("partial in", times=3)
+        world.check()
+        world.collector.execute("alter table GBPUSD_away rename to GBPUSD")
+        running.await_log("gbpusd: cleared")
+        assert running.log.count("gbpusd: the file has no table") == 1
+        assert running.end() == 0
+
+
+def test_a_locked_source_is_waited_for(world: World) -> None:
+    world.collector.execute("pragma journal_mode = delete")
+    with service(world) as running:
+        running.await_log("tests passed")
+        world.collector.execute("begin exclusive")
+        running.await_log("cycle: the SQLite file is locked by another program")
+        world.collector.execute("rollback")
+        world.collector.write("EURUSD", series(MONDAY, 3))
+        running.await_log("cycle: cleared")
+        running.await_that(lambda: world.query("select count(*) from eurusd_m5") == [(3,)], "rows")
+        assert running.end() == 0
+        world.check()
+
+
+def test_a_killed_embedded_server_is_started_again(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Collector(tmp_path / "trading_data.db") as collector:
+        collector.create()
+        collector.write("EURUSD", series(MONDAY, 3))
+        world = World(tmp_path, home, "embedded", collector)
+        try:
+            with service(world) as running:
+                running.await_log("tests passed", seconds=120)
+                os.kill(int((home / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+                collector.write("EURUSD", series(MONDAY + 900, 3))
+                running.await_log("6 rows read, 3 changed")
+                assert running.end() == 0
+            world.uri = world.run("warehouse", "uri").stdout.strip()
+            world.check()
+        finally:
+            world.uri = "embedded"
+            world.run("warehouse", "stop")
+
+
+def test_a_missing_setting_is_an_error_at_once(world: World) -> None:
+    world.settings["SQLITE_PATH"] = ""
+    done = world.run("run")
+    assert done.returncode == 2
+    assert "SQLITE_PATH is not set" in done.stderr
+
+
+@pytest.mark.parametrize("fault", ["unreachable server", "missing file"])
+def test_a_service_that_cannot_work_yet_keeps_trying(world: World, fault: str) -> None:
+    if fault == "missing file":
+        world.settings["SQLITE_PATH"] = str(world.directory / "later.db")
+    else:
+        world.uri = "postgresql://nobody@127.0.0.1:1/nowhere"
+    with service(world) as running:
+        running.await_log("there is no file" if fault == "missing file" else "cannot connect to Postgres")
+        if fault == "missing file":
+            world.sqlite_path.rename(world.directory / "later.db")
+            running.await_log("cycle: cleared")
+        assert running.end() == 0
