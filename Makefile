@@ -62,7 +62,8 @@ docs: setup ## dbt docs with lineage, as one file: dbt_project/target/static_ind
 	    ../$(BIN)/dbt docs generate --static
 
 bench: setup ## measure against the plain script, side by side
-	$(BIN)/python benchmarks/backfill.py
+	$(BIN)/python -m benchmarks.backfill
+	$(BIN)/python -m benchmarks.ticks
 
 models: setup ## write the generated models again, after a change of the lists in dbt_project.yml
 	$(BIN)/python dbt_project/generate_models.py

@@ -1,6 +1,6 @@
 """How long a backfill takes, beside the plain script that does the same job.
 
-Usage: python benchmarks/backfill.py [--days 35] [--rounds 3]
+Usage: python -m benchmarks.backfill [--days 35] [--rounds 3]
 
 Both read the same SQLite file (15 symbols of M5 bars around the clock) into an empty database of the same
 embedded Postgres, each as a program of its own, start-up included, in turns. `first` is a project dbt has
