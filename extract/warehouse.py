@@ -24,7 +24,6 @@ Connection = psycopg2.extensions.connection
 EMBEDDED = "embedded"
 EMBEDDED_DATABASE = "tradehouse"
 OLDEST_SERVER = 14
-SCHEMAS = ("staging", "ops")
 # One number for all runs that write: pg_locks shows it as classid 0, objid LOCK_KEY.
 LOCK_KEY = 807_303_541
 
@@ -140,11 +139,6 @@ class Warehouse:
         try:
             if missing or found_version != version:
                 with connection.cursor() as cursor:
-                    for schema in SCHEMAS:
-                        # Postgres asks for CREATE on the database before it looks whether the schema is there; where
-                        # an administrator made the schemas (sql/roles.sql), the role needs no such right
-                        if _value(connection, "select to_regnamespace(%s)", schema):
-                            script = script.replace(f"create schema if not exists {schema};", "")
                     cursor.execute(script)
                     for table in staging:
                         cursor.execute(f"create table if not exists {table} (like staging.mt5_bar including all)")
@@ -155,7 +149,7 @@ class Warehouse:
             raise WarehouseError(
                 f"role {info.user} lacks a right in database {info.dbname}: {complaint(error, self.uri)}. "
                 f"Its owner can run: grant create on database {info.dbname} to {info.user}; "
-                f"grant create, usage on schema public to {info.user};"
+                f"grant create, usage on schema public to {info.user}; or set up the roles of sql/roles.sql"
             ) from None
         except psycopg2.Error as error:
             raise WarehouseError(f"cannot prepare the warehouse: {complaint(error, self.uri)}") from None

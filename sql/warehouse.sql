@@ -3,8 +3,18 @@
 -- administrator may run it by hand instead (psql -f sql/warehouse.sql) where the pipeline's own role may not
 -- create schemas.
 
-create schema if not exists staging;
-create schema if not exists ops;
+-- `if not exists` would not do: it asks for the right to create before it looks. Where an administrator made the
+-- schemas (roles.sql), the pipeline's role needs no such right.
+do $$
+begin
+    if to_regnamespace('staging') is null then
+        create schema staging;
+    end if;
+    if to_regnamespace('ops') is null then
+        create schema ops;
+    end if;
+end
+$$;
 
 comment on schema staging is 'What the sources said, landed by tradehouse; dbt reads it.';
 

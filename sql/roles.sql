@@ -1,0 +1,103 @@
+-- Least-privilege roles: who may load, who may transform, who may read. Repeatable; a superuser or the owner of
+-- the database (with CREATEROLE) runs it, before the first sync:
+--
+--     psql "$ADMIN_URI" -v ON_ERROR_STOP=1 -f sql/roles.sql
+--     psql "$ADMIN_URI" -c "create role tradehouse login password '…'" \
+--         -c "grant tradehouse_loader, tradehouse_transformer to tradehouse"
+--     psql "$ADMIN_URI" -v ON_ERROR_STOP=1 -f sql/roles.sql    # once more, now that the login is known
+--     psql "$ADMIN_URI" -c "create role charts login password '…'" -c "grant tradehouse_reader to charts"
+--
+-- tradehouse_loader       owns the schemas staging and ops, makes and fills the tables in them
+-- tradehouse_transformer  reads staging and ops, makes views in them, makes tables and views in public
+-- tradehouse_reader       reads what the pipeline makes in public, now and later, and nothing else
+--
+-- The pipeline is one login with the first two. What it makes belongs to that login, and default privileges go
+-- by the maker: hence the second run, and another one whenever a pipeline login is added. A table that dbt drops
+-- and makes again is readable again at once.
+
+do $$
+declare
+    wanted text;
+begin
+    foreach wanted in array array['tradehouse_loader', 'tradehouse_transformer', 'tradehouse_reader'] loop
+        -- roles belong to the whole server: another of its databases may have them already
+        if not exists (select from pg_roles where rolname = wanted) then
+            execute format('create role %I nologin', wanted);
+        end if;
+        execute format('grant connect on database %I to %I', current_database(), wanted);
+    end loop;
+    -- landing and the comparison of increments use temporary tables
+    execute format(
+        'grant temporary on database %I to tradehouse_loader, tradehouse_transformer', current_database()
+    );
+end
+$$;
+
+-- Up to Postgres 14 everyone may create tables in public, the reader too. (Later ones have it like this.)
+revoke create on schema public from public;
+grant usage on schema public to tradehouse_reader;
+grant usage, create on schema public to tradehouse_transformer;
+
+do $$
+declare
+    -- logins that write; a superuser counts as a member of every role and needs none of this
+    pipelines constant text[] := array(
+        select rolname::text from pg_roles
+        where rolcanlogin and not rolsuper and pg_has_role(oid, 'tradehouse_transformer', 'usage')
+    );
+    -- To give something to a role, or to set its default privileges, one has to be a member of it. An owner
+    -- who is no superuser joins for the length of this transaction.
+    joined constant text[] := array(
+        select role from unnest(pipelines || 'tradehouse_loader'::text) as role
+        where not pg_has_role(role, 'usage')
+    );
+    item text;
+    relation regclass;
+begin
+    foreach item in array joined loop
+        execute format('grant %I to %I', item, current_user);
+    end loop;
+
+    foreach item in array array['staging', 'ops'] loop
+        if to_regnamespace(item) is null then
+            execute format('create schema %I', item);
+        end if;
+        -- the pipeline leaves its version as a comment on the schema, which only an owner may
+        execute format('alter schema %I owner to tradehouse_loader', item);
+        execute format('grant usage, create on schema %I to tradehouse_transformer', item);
+    end loop;
+
+    foreach item in array pipelines loop
+        execute format(
+            'alter default privileges for role %I in schema public grant select on tables to tradehouse_reader',
+            item
+        );
+        execute format(
+            'alter default privileges for role %I in schema staging, ops'
+            ' grant select on tables to tradehouse_transformer',
+            item
+        );
+        raise notice 'login % loads and transforms; tradehouse_reader reads what it makes in public', item;
+    end loop;
+
+    -- What is there already. Only what the pipeline owns: other tenants of public stay as private as they were.
+    for relation in
+        select pg_class.oid from pg_class
+        where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm')
+            and pg_get_userbyid(relowner)::text = any(pipelines)
+    loop
+        execute format('grant select on %s to tradehouse_reader', relation);
+    end loop;
+    for relation in
+        select pg_class.oid from pg_class
+        where relnamespace in (to_regnamespace('staging'), to_regnamespace('ops')) and relkind in ('r', 'p', 'v', 'm')
+            and pg_get_userbyid(relowner)::text = any(pipelines)
+    loop
+        execute format('grant select on %s to tradehouse_transformer', relation);
+    end loop;
+
+    foreach item in array joined loop
+        execute format('revoke %I from %I', item, current_user);
+    end loop;
+end
+$$;

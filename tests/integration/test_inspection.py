@@ -1,0 +1,393 @@
+"""`tradehouse query` and `tradehouse shell`: right answers, and no way to write."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import struct
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import duckdb
+import pytest
+
+from extract.inspection import named_queries
+from tests.collector import bar, series
+from tests.servers import DEBIAN_PASSWORD
+from tests.world import World
+
+MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
+WEEK = 7 * 24 * 3600
+
+
+def rows(world: World, sql: str) -> list[dict[str, Any]]:
+    """Rows of a query, as its JSON gives them."""
+    done = world.run("query", sql, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def refusal(world: World, *arguments: str, code: int = 2) -> str:
+    """The one line a query that cannot run ends with."""
+    done = world.run("query", *arguments)
+    printed = done.stdout + done.stderr
+    assert done.returncode == code, printed
+    assert done.stdout == ""
+    assert "Traceback" not in printed
+    for secret in (DEBIAN_PASSWORD, quote(DEBIAN_PASSWORD, safe="")):
+        assert secret not in printed
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def piped(world: World, text: str) -> subprocess.CompletedProcess[str]:
+    """The shell with its input from a pipe."""
+    return subprocess.run(
+        [Path(sys.executable).parent / "tradehouse", "shell"],
+        env={"PATH": os.environ["PATH"], "HOME": str(world.directory), "TZ": "Asia/Tokyo", **world.environment},
+        cwd=world.directory,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+# --- right answers -----------------------------------------------------------------------------
+
+
+def test_no_row_is_lost_where_the_attached_scan_loses_one(world: World) -> None:
+    world.collector.write("EURUSD", [bar(timestamp) for timestamp in (1, 2, 3, 122_880)])
+    assert rows(world, "select count(*) as n, max(timestamp) as newest from mt5.EURUSD") == [
+        {"n": 4, "newest": 122_880}
+    ]
+    assert rows(world, "select count(*) as n from mt5.bars where symbol = 'eurusd'") == [{"n": 4}]
+    assert "read mt5.<table> instead" in refusal(world, "select count(*) from mt5_file.EURUSD")
+
+
+def test_doubles_come_out_bit_by_bit(world: World) -> None:
+    values = [0.1 + 0.2, math.pi * 1e300, 5e-324, 1.7976931348623157e308, 1 / 3, 1.1000000000000003e-200]
+    values += [value for (value,) in struct.iter_unpack("<d", bytes(range(7, 7 + 8 * 12)))]
+    world.collector.write("EURUSD", [bar(MONDAY + n * 300, tema=value) for n, value in enumerate(values)])
+    found = rows(world, "select tema from mt5.EURUSD order by timestamp")
+    assert [struct.pack("<d", row["tema"]) for row in found] == [struct.pack("<d", value) for value in values]
+    printed = world.run("query", "select tema from mt5.EURUSD order by timestamp", "--format", "csv").stdout
+    assert [struct.pack("<d", float(line)) for line in printed.splitlines()[1:]] == [
+        struct.pack("<d", value) for value in values
+    ]
+
+
+def test_what_is_not_of_the_columns_type_is_null_and_text_stays_text(world: World) -> None:
+    world.collector.write("EURUSD", [bar(MONDAY, open="much", high=b"\x01", tema=None, fractals="{it's")])
+    assert rows(world, "select open, high, tema, fractals from mt5.eurusd") == [
+        {"open": None, "high": None, "tema": None, "fractals": "{it's"}
+    ]
+
+
+def test_file_and_warehouse_in_one_query(world: World) -> None:
+    world.collector.load_many("EURUSD", series(MONDAY, 13))
+    world.sync()
+    found = rows(
+        world,
+        "select count(*) as n, count(*) filter (h.close = b.close) as same, min(h.timestamp) as first"
+        " from wh.eurusd_h1 as h join mt5.EURUSD as b on epoch(h.timestamp) = b.timestamp",
+    )
+    assert found == [{"n": 2, "same": 2, "first": "2025-01-06T00:00:00+00:00"}]
+
+
+@pytest.mark.parametrize("path", ["", "nowhere.db"], ids=["unset", "missing"])
+def test_without_the_file_the_warehouse_still_answers(world: World, path: str) -> None:
+    world.settings["SQLITE_PATH"] = path
+    done = world.run("query", "select count(*) as n from wh.eurusd_h1", "--format", "csv")
+    assert (done.returncode, done.stdout) == (0, "n\n0\n")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("note: SQLITE_PATH")
+    assert "there is no mt5, only wh" in done.stderr
+    assert world.run("query", "from mt5.EURUSD").returncode == 2
+
+
+# --- nothing can write -------------------------------------------------------------------------
+
+ESCAPE = "commit; begin read write; delete from public.eurusd_m5; commit; begin"
+
+
+def serialized(sql: str) -> str:
+    """DuckDB's JSON of a statement, fit for a literal."""
+    with duckdb.connect() as session:
+        found = session.execute("select json_serialize_sql(?::varchar)", [sql]).fetchone()
+    assert found is not None
+    return str(found[0]).replace("'", "''")
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("insert into wh.eurusd_m5 select * from wh.eurusd_m5", "INSERT is refused"),
+        ("update wh.eurusd_m5 set open = 0", "UPDATE is refused"),
+        ("delete from wh.eurusd_m5", "DELETE is refused"),
+        ("delete from mt5_file.EURUSD", "DELETE is refused"),
+        ("create table wh.public.mine (i int)", "CREATE is refused"),
+        ("create table mine as select 1", "CREATE is refused"),
+        ("drop table wh.eurusd_m5", "DROP is refused"),
+        ("copy (select 1) to '{directory}/out.csv'", "COPY is refused"),
+        ("copy wh.eurusd_m5 from '{directory}/out.csv'", "COPY"),
+        ("export database '{directory}/out'", "EXPORT is refused"),
+        ("attach '{directory}/out.db' as o", "ATTACH is refused"),
+        ("attach '{uri}' as o (type postgres)", "ATTACH is refused"),
+        ("install json", "LOAD is refused"),
+        ("load sqlite_scanner", "LOAD is refused"),
+        ("set enable_external_access = true", "SET is refused"),
+        ("call postgres_execute('wh', 'delete from public.eurusd_m5')", "CALL is refused"),
+        ("select 1; delete from wh.eurusd_m5", "DELETE is refused"),
+        ("select 1; select 2", "one statement is expected, 2 were given"),
+        ("explain analyze delete from wh.eurusd_m5", "EXPLAIN is refused"),
+        (f"from postgres_execute('wh', '{ESCAPE}')", "postgres_execute is refused"),
+        (f"select (select count(*) from postgres_execute('wh', '{ESCAPE}'))", "postgres_execute is refused"),
+        (f"from query('from postgres_' || 'execute(''wh'', ''{ESCAPE}'')')", "postgres_execute is refused"),
+        (
+            f"from json_execute_serialized_sql(json_serialize_sql('from postgres_execute(''wh'', ''{ESCAPE}'')'))",
+            "json_execute_serialized_sql is refused",
+        ),
+        ("pragma json_execute_serialized_sql('{serialized}')", "postgres_execute is refused"),
+        ("from postgres_query('wh', 'select pg_advisory_lock(1)')", "postgres_query is refused"),
+        ("from postgres_attach('{uri}')", "postgres_attach is refused"),
+        ("from sqlite_attach('{directory}/trading_data.db')", "sqlite_attach is refused"),
+        ("from sqlite_scan('{directory}/trading_data.db', 'EURUSD')", "read mt5.<table> instead"),
+        ("from sqlite_query('mt5_file', 'delete from EURUSD returning *')", "readonly"),
+        ("from sqlite_query('mt5_file', 'vacuum into ''{directory}/out.db''')", "must return data"),
+        ("from read_csv('/etc/hostname')", "disabled by configuration"),
+        ("from glob('/*')", "disabled by configuration"),
+    ],
+)
+def test_nothing_a_statement_says_can_write(world: World, sql: str, expected: str) -> None:
+    world.execute(
+        "insert into public.eurusd_m5 (timestamp, open, high, low, close, synced_at) values (now(), 1, 1, 1, 1, now())"
+    )
+    world.collector.write("EURUSD", [bar(MONDAY)])
+    before = world.query("select * from public.eurusd_m5"), world.collector.execute("select * from EURUSD")
+    files = sorted(path.name for path in world.directory.iterdir())
+    if "{serialized}" in sql:
+        sql = sql.replace("{serialized}", serialized(f"from postgres_execute('wh', '{ESCAPE}')"))
+    else:
+        sql = sql.format(directory=world.directory, uri=world.uri)
+    assert expected in refusal(world, sql)
+    assert (world.query("select * from public.eurusd_m5"), world.collector.execute("select * from EURUSD")) == before
+    assert len(before[0]) == len(before[1]) == 1
+    assert world.query("select to_regclass('public.mine')") == [(None,)]
+    assert sorted(path.name for path in world.directory.iterdir()) == files
+
+
+def test_postgres_itself_is_told_to_refuse_writes(world: World) -> None:
+    assert rows(
+        world, "select setting from wh.pg_catalog.pg_settings where name = 'default_transaction_read_only'"
+    ) == [{"setting": "on"}]
+    assert rows(world, "select setting from wh.pg_catalog.pg_settings where name = 'transaction_read_only'") == [
+        {"setting": "on"}
+    ]
+
+
+def test_the_password_shows_nowhere(world: World) -> None:
+    for sql in ("from duckdb_databases()", "from duckdb_secrets()", "from duckdb_settings()"):
+        done = world.run("query", sql, "--format", "json")
+        assert done.returncode == 0, done.stderr
+        # the embedded server has no password, hence no secret
+        assert len(done.stdout) > 50 or (sql == "from duckdb_secrets()" and "@127.0.0.1" not in world.uri)
+        for secret in (DEBIAN_PASSWORD, quote(DEBIAN_PASSWORD, safe="")):
+            assert secret not in done.stdout + done.stderr
+
+
+# --- formats and errors ------------------------------------------------------------------------
+
+SAMPLE = (
+    "select 1 as i, 0.1::double as d, 'a,\"b' as t, null as n, timestamptz '2025-01-06 09:00:00+09' as at,"
+    " 'nan'::double as nan, [1, 2] as l, 1.10::decimal(9, 2) as m"
+)
+
+
+def test_json_and_csv_give_exact_values(world: World) -> None:
+    assert rows(world, SAMPLE) == [
+        {
+            **{"i": 1, "d": 0.1, "t": 'a,"b', "n": None, "at": "2025-01-06T00:00:00+00:00"},
+            **{"nan": "NaN", "l": [1, 2], "m": "1.10"},
+        }
+    ]
+    printed = world.run("query", SAMPLE, "--format", "csv").stdout
+    assert list(csv.reader(io.StringIO(printed))) == [
+        ["i", "d", "t", "n", "at", "nan", "l", "m"],
+        ["1", "0.1", 'a,"b', "", "2025-01-06T00:00:00+00:00", "NaN", "[1, 2]", "1.10"],
+    ]
+    assert rows(world, "select 1 as i where false") == []
+    assert world.run("query", "select 1 as i where false", "--format", "csv").stdout == "i\n"
+
+
+def test_tables_show_utc_and_survive_wide_empty_and_long_results(world: World) -> None:
+    printed = world.run("query", SAMPLE).stdout
+    assert "2025-01-06 00:00:00" in printed
+    assert printed.splitlines()[-1] == "1 row"
+    empty = world.run("query", "select timestamp, open from wh.eurusd_h1").stdout
+    assert "timestamp" in empty
+    assert empty.splitlines()[-1] == "0 rows"
+    wide = ", ".join(f"'[bold]value {n}' as column_{n}" for n in range(40))
+    lines = world.run("query", f"select {wide}").stdout.splitlines()
+    assert "column_39" in lines[1]
+    assert any("[bold]value 39" in line and "[bold]value 0" in line for line in lines)
+    long = world.run("query", "select repeat('x', 1000) as x from range(501)").stdout.splitlines()
+    assert long[-1] == "first 500 rows; --format csv gives all"
+    assert max(map(len, long)) < 80
+
+
+def test_parquet_and_files(world: World) -> None:
+    path = world.directory / "it's.parquet"
+    done = world.run("query", SAMPLE + "; -- end", "--format", "parquet", "--output", str(path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    with duckdb.connect() as session:
+        session.execute("set TimeZone = 'UTC'")
+        row = session.read_parquet(str(path)).fetchall()[0]
+    assert (row[:4], row[4]) == ((1, 0.1, 'a,"b', None), datetime(2025, 1, 6, tzinfo=timezone.utc))
+    before = path.read_bytes()
+    assert "Conversion" in refusal(world, "select 'x'::int", "--format", "parquet", "--output", str(path))
+    assert path.read_bytes() == before
+    for kind in ("csv", "json", "table"):
+        target = world.directory / f"out.{kind}"
+        assert world.run("query", SAMPLE, "--format", kind, "--output", str(target)).stdout == ""
+        assert target.read_text() == world.run("query", SAMPLE, "--format", kind).stdout
+    assert {file.suffix for file in world.directory.iterdir()} >= {".parquet", ".csv", ".json", ".table"}
+    assert not list(world.directory.glob(".*.part"))
+    elsewhere = str(world.directory / "missing" / "out.csv")
+    assert "No such file" in refusal(world, "select 1", "--format", "csv", "--output", elsewhere)
+    done = world.run("query", "select 1", "--format", "parquet")
+    assert done.returncode == 2
+    assert "--format parquet needs --output FILE" in done.stderr
+
+
+def test_errors_are_one_line(world: World) -> None:
+    assert "syntax error" in refusal(world, "selec 1")
+    assert "nowhere does not exist" in refusal(world, "from wh.nowhere")
+    assert "Conversion Error" in refusal(world, "select 'x'::int")
+    assert "0 were given" in refusal(world, "/* nothing */")
+    line = refusal(world, "@nothing")
+    assert "there is no query @nothing" in line
+    assert all(f"@{name}" in line for name in named_queries())
+
+
+# --- named queries -----------------------------------------------------------------------------
+
+
+def test_the_list_of_named_queries(world: World) -> None:
+    lines = world.run("query", "--list").stdout.splitlines()
+    names = ["changed_last_hour", "drift", "gaps", "rejected", "slowest_runs"]
+    assert [line.split(":")[0] for line in lines] == [f"@{name}" for name in names]
+    assert all("?" in line for line in lines)
+
+
+def test_drift(world: World) -> None:
+    assert {row["missing"] for row in rows(world, "@drift")} == {0}
+    world.collector.load_many("EURUSD", series(MONDAY, 10))
+    world.sync()
+    world.collector.load_many("EURUSD", series(MONDAY + 3000, 2))
+    found = rows(world, "@drift")
+    assert len(found) == 15
+    assert found[0] == {
+        **{"symbol": "eurusd", "file_newest": "2025-01-06T00:55:00+00:00"},
+        **{"warehouse_newest": "2025-01-06T00:45:00+00:00", "behind": "0:10:00"},
+        **{"file_rows": 12, "warehouse_rows": 10, "missing": 2},
+    }
+    assert found[1] == {
+        **{"symbol": "audjpy", "file_newest": None, "warehouse_newest": None, "behind": None},
+        **{"file_rows": 0, "warehouse_rows": 0, "missing": 0},
+    }
+
+
+def test_gaps(world: World) -> None:
+    now = int(time.time())
+    first = (now - WEEK) // 300 * 300
+    crypto = [opened for opened in range(first, now - 300, 300) if opened > now - WEEK]
+    dropped = crypto[100:103]
+    forex = [opened for opened in crypto if market_is_open(opened)]
+    world.collector.load_many("BTCUSD", [bar(opened) for opened in crypto if opened not in dropped])
+    world.collector.load_many("EURUSD", [bar(opened) for opened in forex[:-1000]])
+    world.sync()
+    found = {row["symbol"]: row for row in rows(world, "@gaps")}
+    assert len(found) == 15
+    # a slot may have closed since
+    assert found["btcusd"]["missing"] - 3 in (0, 1)
+    assert found["btcusd"]["expected"] - len(crypto) in (-1, 0, 1)
+    assert found["btcusd"]["first_missing"] == iso(dropped[0])
+    assert found["eurusd"]["missing"] - 1000 in (0, 1)
+    assert found["eurusd"]["expected"] - len(forex) in (-1, 0, 1)
+    assert found["eurusd"]["first_missing"] == iso(forex[-1000])
+    assert found["xauusd"]["missing"] == found["xauusd"]["expected"] == found["eurusd"]["expected"]
+
+
+def market_is_open(opened: int) -> bool:
+    """Sunday 22:00 to Friday 22:00 UTC, spelled out day by day."""
+    moment = datetime.fromtimestamp(opened, timezone.utc)
+    return {4: moment.hour < 22, 5: False, 6: moment.hour >= 22}.get(moment.weekday(), True)
+
+
+def iso(opened: int) -> str:
+    return datetime.fromtimestamp(opened, timezone.utc).isoformat()
+
+
+def test_rejected_slowest_and_changed(world: World) -> None:
+    world.collector.write("EURUSD", [bar(MONDAY), bar(MONDAY + 300, tema="much"), bar(MONDAY + 600, tema="more")])
+    world.sync()
+    assert rows(world, "@rejected") == [
+        {
+            **{"symbol": "eurusd", "column_name": "tema", "left_out": "value", "reason": "not a number"},
+            **{"rejects": 2, "newest_bar": iso(MONDAY + 600), "newest_original": "more"},
+        }
+    ]
+    world.execute(
+        "update ops.sync_runs set started_at = finished_at - interval '1 hour', command = 'slow'"
+        " where run_id = (select max(run_id) from ops.sync_runs)"
+    )
+    slowest = rows(world, "@slowest_runs")
+    assert (slowest[0]["command"], slowest[0]["seconds"], slowest[0]["rows_read"]) == ("slow", 3600.0, 3)
+    assert len(slowest) == world.query("select count(*) from ops.sync_runs")[0][0]
+    world.execute("update public.eurusd_m15 set synced_at = now() - interval '61 minutes'")
+    changed = rows(world, "@changed_last_hour")
+    assert {row["table_name"]: row["rows_changed"] for row in changed} == {
+        **{"eurusd_m5": 3, "eurusd_m30": 1, "eurusd_h1": 1, "eurusd_h2": 1},
+        **{"eurusd_h4": 1, "eurusd_h8": 1, "eurusd_h12": 1, "eurusd_d1": 1},
+    }
+
+
+# --- the shell ---------------------------------------------------------------------------------
+
+
+def test_the_shell_reads_a_pipe(world: World) -> None:
+    world.collector.load_many("EURUSD", series(MONDAY, 3))
+    done = piped(
+        world,
+        "select count(*)\n  as counted -- not yet;\nfrom mt5.EURUSD;\n@slowest_runs\nselect ';' as a; select 2 as b;\n"
+        ".tables\nselect 'last' as c",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for expected in ("counted", "run_id", "mt5", "eurusd_h1", "last"):
+        assert expected in done.stdout
+    assert "tradehouse>" not in done.stdout
+    assert "mt5_file" not in done.stdout
+
+
+def test_the_shell_goes_on_after_an_error_and_quits(world: World) -> None:
+    done = piped(
+        world, "from nowhere;\ndelete from wh.eurusd_m5;\n@nothing\nselect 41 + 1 as n;\n.quit\nselect 'never';\n"
+    )
+    assert done.returncode == 1
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["error:"] * 3
+    assert "42" in done.stdout
+    assert "never" not in done.stdout

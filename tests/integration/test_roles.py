@@ -1,0 +1,207 @@
+"""sql/roles.sql: the pipeline runs with no more rights than that gives, and the reader reads and nothing else.
+
+The roles are made by a database owner who is no superuser, which is what most hosting gives one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+
+import psycopg2
+import psycopg2.errors
+import pytest
+
+from tests.collector import series
+from tests.conftest import Server
+from tests.servers import DEBIAN_PASSWORD, administer
+from tests.world import ROOT, World
+
+MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
+DATABASE = "least_privilege"
+OWNER, PIPELINE, READER = "roles_owner", "roles_pipeline", "roles_reader"
+GROUPS = ("tradehouse_loader", "tradehouse_transformer", "tradehouse_reader")
+SCRIPT = ROOT / "sql" / "roles.sql"
+
+
+def _drop(server: Server) -> None:
+    """Roles belong to the server, not to the database: leave none behind."""
+    administer(server.uri, [f"drop database if exists {DATABASE} with (force)"])
+    for role in (PIPELINE, READER, *GROUPS, OWNER):
+        # an owner without the right to make roles granted what a plain drop would trip over
+        with suppress(psycopg2.errors.UndefinedObject):
+            administer(server.uri, [f"drop owned by {role}", f"drop role {role}"])
+
+
+@dataclass(frozen=True)
+class Tenants:
+    """The URIs of a database with roles: its owner, the pipeline, the reader, and a superuser."""
+
+    owner: str
+    pipeline: str
+    reader: str
+    superuser: str
+
+
+def _run(uri: str, sql: str) -> list[tuple[object, ...]]:
+    """Run statements in a transaction and return the last one's rows, if it has any."""
+    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        rows = list(cursor.fetchall()) if cursor.description else []
+        connection.commit()
+    return rows
+
+
+@pytest.fixture
+def tenants(server: Server) -> Iterator[Tenants]:
+    """A database whose owner, no superuser, has followed the steps at the head of roles.sql."""
+    _drop(server)
+    administer(
+        server.uri,
+        [
+            f"create role {OWNER} login createrole password '{DEBIAN_PASSWORD}'",
+            f"create database {DATABASE} owner {OWNER}",
+        ],
+    )
+
+    def uri(role: str) -> str:
+        return server.uri.replace("//postgres", f"//{role}").format(database=DATABASE)
+
+    uris = Tenants(uri(OWNER), uri(PIPELINE), uri(READER), server.uri.format(database=DATABASE))
+    _run(uris.owner, SCRIPT.read_text(encoding="utf-8"))
+    _run(
+        uris.owner,
+        f"create role {PIPELINE} login password '{DEBIAN_PASSWORD}';"
+        f"create role {READER} login password '{DEBIAN_PASSWORD}';"
+        f"grant tradehouse_loader, tradehouse_transformer to {PIPELINE};"
+        f"grant tradehouse_reader to {READER}",
+    )
+    _run(uris.owner, SCRIPT.read_text(encoding="utf-8"))
+    try:
+        yield uris
+    finally:
+        _drop(server)
+
+
+def _count(uri: str, relation: str) -> int:
+    [(rows,)] = _run(uri, f"select count(*) from {relation}")
+    assert isinstance(rows, int)
+    return rows
+
+
+def test_the_pipeline_runs_and_the_reader_only_reads(world: World, tenants: Tenants) -> None:
+    world.uri = tenants.pipeline
+    world.collector.load_many("EURUSD", series(MONDAY, 30))
+
+    # (a) the pipeline: neither superuser nor owner, and it may not even create a schema
+    [rights] = _run(
+        tenants.pipeline,
+        "select rolsuper, rolcreatedb, rolcreaterole, has_database_privilege(current_database(), 'create')"
+        " from pg_roles where rolname = current_user",
+    )
+    assert rights == (False, False, False, False)
+    done = world.run("warehouse", "init")
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = world.sync("--test")
+    assert "done in" in printed
+    assert ", 0 tests passed" not in printed
+    world.check()
+
+    # (b) the reader
+    assert _count(tenants.reader, "eurusd_h1") == 3
+    assert _count(tenants.reader, "candles") == _count(tenants.pipeline, "candles") > 30
+    for relation in ("staging.eurusd", "staging.stg_mt5__eurusd", "ops.sync_runs", "ops.rejected_bars"):
+        assert _count(tenants.pipeline, relation) >= 0
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            _run(tenants.reader, f"select * from {relation}")
+    for statement in (
+        "update eurusd_h1 set open = 0",
+        "delete from eurusd_h1",
+        "insert into eurusd_h1 select * from eurusd_h1",
+        "truncate eurusd_h1",
+        "drop table eurusd_h1",
+        "drop view candles",
+        "create table public.mine (a int)",
+        "create view public.mine as select 1",
+        "create table staging.mine (a int)",
+        "create schema mine",
+        "set role tradehouse_transformer",
+    ):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            _run(tenants.reader, statement)
+
+    # What is dropped and made again (the view, and a table whose shape was not the contract's) stays readable.
+    _run(tenants.pipeline, "alter table eurusd_h1 add column surplus integer")
+    made_before = _run(tenants.pipeline, "select 'eurusd_h1'::regclass::oid, 'candles'::regclass::oid")
+    rebuilt = world.dbt("run", "--full-refresh", "--select", "eurusd_h1", "candles")
+    assert rebuilt.returncode == 0, rebuilt.stdout
+    made_after = _run(tenants.pipeline, "select 'eurusd_h1'::regclass::oid, 'candles'::regclass::oid")
+    assert all(before != after for before, after in zip(made_before[0], made_after[0], strict=True))
+    assert _count(tenants.reader, "eurusd_h1") == 3
+    assert _count(tenants.reader, "candles") > 30
+
+    # Another version of warehouse.sql is brought in with the same rights.
+    _run(tenants.pipeline, "comment on schema ops is 'older'; drop index ops.sync_runs_extracted_at")
+    world.sync()
+    assert _run(tenants.pipeline, "select to_regclass('ops.sync_runs_extracted_at') is not null") == [(True,)]
+
+
+def test_the_script_is_repeatable_and_leaves_the_owner_without_membership(tenants: Tenants) -> None:
+    state = (
+        "select (select array_agg(d::text order by d::text) from pg_default_acl as d),"
+        " (select array_agg(n::text order by n::text) from pg_namespace as n where nspname !~ '^pg_'),"
+        " (select array_agg((roleid::regrole, member::regrole)::text order by 1) from pg_auth_members as m)"
+    )
+    before = _run(tenants.superuser, state)
+    _run(tenants.owner, SCRIPT.read_text(encoding="utf-8"))
+    _run(tenants.superuser, SCRIPT.read_text(encoding="utf-8"))
+    assert _run(tenants.superuser, state) == before
+    [(inherits,)] = _run(tenants.owner, f"select pg_has_role('{PIPELINE}', 'usage')")
+    assert inherits is False
+
+
+def test_only_what_the_pipeline_made_becomes_readable(tenants: Tenants) -> None:
+    _run(tenants.pipeline, "create table public.earlier (a int)")
+    _run(tenants.superuser, "revoke select on public.earlier from tradehouse_reader")
+    _run(tenants.superuser, "create table public.of_somebody_else (a int)")
+    _run(tenants.owner, SCRIPT.read_text(encoding="utf-8"))
+    assert _count(tenants.reader, "public.earlier") == 0
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        _run(tenants.reader, "select * from public.of_somebody_else")
+
+
+def test_the_database_of_the_compose_file_is_set_up(server: Server, world: World) -> None:
+    if not shutil.which("psql"):
+        pytest.skip("psql is not installed")
+    _drop(server)
+    administer(server.uri, ["drop role if exists tradehouse", f"create database {DATABASE}"])
+    superuser = server.uri.format(database=DATABASE)
+    try:
+        done = subprocess.run(
+            ["sh", ROOT / "deploy" / "postgres-init.sh"],
+            env={
+                "PATH": os.environ["PATH"],
+                "ROLES_SQL": str(SCRIPT),
+                "ADMIN_URI": superuser,
+                "TRADEHOUSE_PASSWORD": DEBIAN_PASSWORD,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert DEBIAN_PASSWORD not in done.stdout + done.stderr
+        world.uri = server.uri.replace("//postgres", "//tradehouse").format(database=DATABASE)
+        done_init = world.run("warehouse", "init")
+        assert done_init.returncode == 0, done_init.stderr
+        assert world.query(
+            "select count(*) from pg_default_acl as d where pg_get_userbyid(d.defaclrole) = 'tradehouse'"
+        ) == [(3,)]
+    finally:
+        _drop(server)
+        administer(server.uri, ["drop role if exists tradehouse"])

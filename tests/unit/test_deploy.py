@@ -1,0 +1,232 @@
+"""deploy/: every file parses, names only what exists, and holds no secret."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import dotenv
+import pytest
+import yaml
+
+from extract.cli import main
+from extract.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+SERVICES = ("tradehouse.service", "tradehouse-build.service")
+UNITS = (*SERVICES, "tradehouse-build.timer")
+COMMAND = "/opt/tradehouse/.venv/bin/tradehouse"
+
+
+def unit_settings(name: str) -> dict[str, list[str]]:
+    """Settings of a unit file as `Section.Key` -> values; a line that is no setting fails."""
+    settings: dict[str, list[str]] = {}
+    section = ""
+    for line in (DEPLOY / name).read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("["):
+            section = line.strip("[]")
+            continue
+        key, separator, value = line.partition("=")
+        assert section, line
+        assert separator, line
+        assert re.fullmatch(r"[A-Z][A-Za-z]+", key), line
+        settings.setdefault(f"{section}.{key}", []).append(value)
+    return settings
+
+
+def mentioned_commands() -> Iterator[tuple[str, list[str]]]:
+    """File and words of every `tradehouse …` that stands in deploy/ as something to type or to start."""
+    for file in sorted(DEPLOY.iterdir()):
+        text = file.read_text(encoding="utf-8")
+        typed = re.findall(r"(?:`|bin/|Scripts\\|exec tradehouse )tradehouse(?:\.exe)?((?: [a-z0-9-]+)*)", text)
+        configured = re.findall(r"\[CMD, tradehouse, ([a-z ,-]+)\]|^CMD \[(.*)\]$", text, re.MULTILINE)
+        for words in typed:
+            yield file.name, words.split()
+        for plain, quoted in configured:
+            yield file.name, (plain or quoted.replace('"', "")).replace(",", " ").split()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_are_hardened(name: str) -> None:
+    settings = unit_settings(name)
+    expected = {
+        "User": "tradehouse",
+        "EnvironmentFile": "/etc/tradehouse/environment",
+        "StateDirectory": "tradehouse",
+        "ProtectSystem": "strict",
+        "ProtectHome": "yes",
+        "PrivateTmp": "yes",
+        "NoNewPrivileges": "yes",
+        "CapabilityBoundingSet": "",
+        "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
+    }
+    assert {key: settings[f"Service.{key}"] for key in expected} == {key: [value] for key, value in expected.items()}
+    assert settings["Service.SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+    [start] = settings["Service.ExecStart"]
+    assert start.startswith(f"{COMMAND} ")
+
+
+def test_both_services_are_confined_alike() -> None:
+    run, build = (unit_settings(name) for name in SERVICES)
+    differ = {key for key in run.keys() | build.keys() if run.get(key) != build.get(key)}
+    assert differ == {
+        *("Unit.Description", "Unit.StartLimitIntervalSec", "Install.WantedBy", "Service.Type", "Service.ExecStart"),
+        *("Service.KillSignal", "Service.KillMode", "Service.TimeoutStopSec", "Service.TimeoutStartSec"),
+        *("Service.Restart", "Service.RestartSec"),
+    }
+
+
+def test_the_timer_starts_the_service_of_its_name_hourly() -> None:
+    assert unit_settings("tradehouse-build.timer")["Timer.OnCalendar"] == ["*-*-* *:17:00"]
+    assert unit_settings("tradehouse-build.service")["Service.ExecStart"] == [f"{COMMAND} sync --test"]
+
+
+def verifiable_units(directory: Path) -> list[Path]:
+    """Copies of the units whose command exists on any machine, as `verify` demands."""
+    for name in UNITS:
+        text = (DEPLOY / name).read_text(encoding="utf-8")
+        (directory / name).write_text(text.replace(COMMAND, shutil.which("true") or "/bin/true"), encoding="utf-8")
+    return [directory / name for name in UNITS]
+
+
+def run_systemd_analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    return subprocess.run(
+        ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=60, env={"LC_ALL": "C"}
+    )
+
+
+def test_systemd_finds_no_fault(tmp_path: Path) -> None:
+    done = run_systemd_analyze("verify", *verifiable_units(tmp_path))
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_systemd_would_complain_of_a_fault(tmp_path: Path) -> None:
+    units = verifiable_units(tmp_path)
+    units[0].write_text(units[0].read_text().replace("ProtectSystem=strict", "ProtectSystem=maybe"))
+    assert "maybe" in run_systemd_analyze("verify", *units).stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_systemd_rates_the_exposure_as_low(name: str) -> None:
+    done = run_systemd_analyze("security", "--offline=true", "--threshold=20", "--no-pager", DEPLOY / name)
+    if "unrecognized option" in done.stderr:
+        pytest.skip("this systemd-analyze judges running services only")
+    assert done.returncode == 0, done.stdout.splitlines()[-1:]
+
+
+def test_crontab_lines() -> None:
+    lines = (DEPLOY / "crontab.example").read_text(encoding="utf-8").splitlines()
+    jobs = [line for line in lines if line and not line.startswith("#") and not re.match(r"[A-Z]+=", line)]
+    assert len(jobs) == 2
+    minutes = []
+    for job in jobs:
+        fields = job.split(maxsplit=5)
+        assert all(re.fullmatch(r"[\d,*/-]+", field) for field in fields[:5]), job
+        assert "%" not in job  # cron makes it a newline
+        checked = subprocess.run(["sh", "-n", "-c", fields[5]], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
+        ranges = [part.split("-") for part in fields[0].split(",")]
+        minutes.append({minute for part in ranges for minute in range(int(part[0]), int(part[-1]) + 1)})
+    cycles, builds = minutes
+    # the two start at the same second, and the one without the lock does nothing
+    assert cycles | builds == set(range(60))
+    assert not cycles & builds
+
+
+def test_every_command_mentioned_exists() -> None:
+    found = list(mentioned_commands())
+    seen = {file for file, words in found if words}
+    assert seen >= {
+        *UNITS[:2],
+        *("crontab.example", "windows.md", "README.md", "Dockerfile", "compose.yaml"),
+    }
+    for file, words in found:
+        command: click.Command = main
+        while isinstance(command, click.Group) and words:
+            assert words[0] in command.commands, f"{file}: tradehouse {' '.join(words)}"
+            command = command.commands[words.pop(0)]
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= options, f"{file}: {words}"
+
+
+def test_the_dockerfile_copies_what_exists_and_what_is_let_through() -> None:
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    copied = [words[1:-1] for line in text.splitlines() if (words := shlex.split(line, comments=True))[:1] == ["COPY"]]
+    sources = {source for group in copied for source in group}
+    assert {"requirements.lock", "pyproject.toml", "extract", "macros", "sql", "dbt_project"} <= sources
+    assert all((ROOT / source).exists() for source in sources)
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    assert ignored[1] == "*"
+    assert {line[1:] for line in ignored if line.startswith("!")} == sources
+    assert "--require-hashes" in text
+    users = re.findall(r"^USER (\d+)", text, re.MULTILINE)
+    assert users
+    assert users[-1] != "0"
+
+
+def test_the_container_demands_a_warehouse() -> None:
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    [line] = re.findall(r"^ENTRYPOINT (.*)$", text, re.MULTILINE)
+    entry = [*yaml.safe_load(line), "status"]
+    refused = subprocess.run(entry, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "POSTGRESQL_URI: is required" in refused.stderr
+
+
+def test_the_compose_file_holds_no_secret_and_mounts_what_exists() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert set(services) == {"postgres", "tradehouse"}
+    secret = {
+        name: value
+        for service in services.values()
+        for name, value in service["environment"].items()
+        if "PASSWORD" in name or "URI" in name
+    }
+    assert set(secret) == {"POSTGRES_PASSWORD", "TRADEHOUSE_PASSWORD", "POSTGRESQL_URI"}
+    assert all(re.search(r"\$\{[A-Z_]*PASSWORD:\?", value) for value in secret.values()), secret
+    assert all(service["healthcheck"]["test"][0] == "CMD" for service in services.values())
+    mounts = [mount.split(":")[0] for mount in services["postgres"]["volumes"] if mount.startswith(".")]
+    assert len(mounts) == 2
+    assert all((DEPLOY / mount).is_file() for mount in mounts)
+    build = services["tradehouse"]["build"]
+    assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
+
+
+def test_example_settings_are_read_alike_by_shell_and_dotenv() -> None:
+    text = (DEPLOY / "environment.example").read_text(encoding="utf-8")
+    values = dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False)
+    assert values
+    assert {name.lower() for name in values} <= set(Settings.model_fields)
+    script = "set -a; . deploy/environment.example; " + "; ".join(f'printf "%s\\n" "${name}"' for name in values)
+    shell = subprocess.run(["sh", "-c", script], cwd=ROOT, env={}, capture_output=True, text=True, check=True)
+    assert shell.stdout.splitlines() == list(values.values())
+
+
+def test_windows_example_keeps_its_backslashes() -> None:
+    text = (DEPLOY / "windows.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```\n(SQLITE_PATH.*?)```", text, re.DOTALL)
+    values = dotenv.dotenv_values(stream=io.StringIO(block), interpolate=False)
+    assert values["SQLITE_PATH"] == r"C:\MT5Data\trading_data.db"
+    # what the guide warns of
+    quoted = dotenv.dotenv_values(stream=io.StringIO(block.replace("'", '"')), interpolate=False)
+    assert quoted["SQLITE_PATH"] == "C:\\MT5Data\trading_data.db"
+
+
+def test_every_file_is_in_the_table_of_the_readme() -> None:
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([^)]+)\)", readme))
+    assert linked >= {
+        file.name for file in DEPLOY.iterdir() if file.name not in {"README.md", "Dockerfile.dockerignore"}
+    }
+    assert all((DEPLOY / link).exists() for link in linked)
