@@ -50,7 +50,7 @@ class _Commands(click.Group):
     """Turns the errors that mean "could not run" into one line and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from extract.mt5_bars import SourceError
+        from extract.mt5_file import SourceError
         from extract.transform import TransformError
 
         try:
@@ -263,7 +263,8 @@ def query(sql: str | None, kind: str, output: Path | None, listed: bool) -> None
 
     Example: tradehouse query "select count(*) from mt5.EURUSD" or tradehouse query @drift
     """
-    from extract.inspection import QueryError, named_queries, open_inspection, query_text, write_rows
+    from extract.inspection import QueryError, named_queries, open_inspection, query_text
+    from extract.rendering import write_rows
 
     if listed:
         for name, each in named_queries().items():
@@ -300,7 +301,8 @@ def shell() -> None:
 
     Example: echo "from wh.eurusd_h1 limit 3;" | tradehouse shell
     """
-    from extract.inspection import QueryError, Shell, open_inspection
+    from extract.inspection import QueryError, open_inspection
+    from extract.shell import Shell
 
     settings, project = load_settings(), load_project()
     try:

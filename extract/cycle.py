@@ -14,7 +14,7 @@ import psycopg2
 from extract import mt5_bars
 from extract.duck import open_session
 from extract.landing import Run, attach_warehouse, last_run_was_clean
-from extract.mt5_bars import Extraction
+from extract.mt5_file import Extraction
 from extract.settings import Project, Settings
 from extract.transform import Dbt, TransformResult, models_in_project, project_fingerprint
 from extract.warehouse import Connection, Warehouse, WarehouseUnavailableError, complaint

@@ -16,37 +16,26 @@ Nothing a statement says can write, for four reasons that do not depend on each 
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import os
 import re
 import socket
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, time, timezone
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import duckdb
 import psycopg2.extensions
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from extract.duck import identifier, literal, open_session
-from extract.mt5_bars import PRICES, SourceError, check_file, symbol_of
+from extract.mt5_file import PRICES, SourceError, check_file, symbol_of
 from extract.settings import SQL, Project, Settings
 from extract.warehouse import Warehouse, complaint
 
 FILE_ALIAS = "mt5_file"
 NAMED_QUERIES = SQL / "inspect"
-TABLE_ROWS = 500
-CELL_WIDTH = 60
 # Table functions that read what is attached, or nothing; all others are refused.
 HARMLESS_FUNCTIONS = {"SQLITE_QUERY", "RANGE", "GENERATE_SERIES", "UNNEST", "REPEAT", "REPEAT_ROW"}
 HARMLESS_FUNCTIONS |= {"JSON_EACH", "JSON_TREE", "PRAGMA_TABLE_INFO", "PRAGMA_VERSION", "PRAGMA_DATABASE_SIZE"}
@@ -279,7 +268,7 @@ def _type(declared: str) -> str:
 
 
 def _source(table: str, columns: dict[str, str], first: str = "") -> str:
-    """SQLite's side: all values as text that gives the exact value back, as in `mt5_bars`."""
+    """SQLite's side: all values as text that gives the exact value back, as in `mt5_file`."""
     cells = ", ".join(
         f"case typeof({name}) when 'real' then printf('%!.26g', {name})"
         f" when 'blob' then 'x''' || hex({name}) || '''' else {name} end as {name}"
@@ -318,179 +307,3 @@ def _refuse_functions(node: dict[str, Any]) -> None:
         raise QueryError(f"{name.lower()} is refused: a query may read tables of mt5 and wh, no more")
     for child in node["children"]:
         _refuse_functions(child)
-
-
-# --- printing ----------------------------------------------------------------------------------
-
-
-def write_rows(cursor: duckdb.DuckDBPyConnection, kind: str, file: TextIO) -> None:
-    """Write a result as `table`, `csv` or `json`."""
-    names = [column[0] for column in cursor.description or ()]
-    {"table": _write_table, "csv": _write_csv, "json": _write_json}[kind](names, cursor, file)
-
-
-def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    while chunk := cursor.fetchmany(10_000):
-        yield from chunk
-
-
-def _write_csv(names: list[str], cursor: duckdb.DuckDBPyConnection, file: TextIO) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(names)
-    for row in _rows(cursor):
-        writer.writerow(["" if value is None else _text(value) for value in row])
-
-
-def _write_json(names: list[str], cursor: duckdb.DuckDBPyConnection, file: TextIO) -> None:
-    separator = "[\n"
-    for row in _rows(cursor):
-        file.write(separator + json.dumps(_plain(dict(zip(names, row, strict=True))), ensure_ascii=False))
-        separator = ",\n"
-    file.write("[]\n" if separator == "[\n" else "\n]\n")
-
-
-def _write_table(names: list[str], cursor: duckdb.DuckDBPyConnection, file: TextIO) -> None:
-    """A table as wide as its content; on a terminal too narrow for it, one block of lines per row."""
-    rows = cursor.fetchmany(TABLE_ROWS + 1)
-    more, rows = len(rows) > TABLE_ROWS, rows[:TABLE_ROWS]
-    cells = [[_cell(value) for value in row] for row in rows]
-    console = Console(file=file, highlight=False, soft_wrap=True)
-    columns = list(zip(names, *cells, strict=True))
-    width = sum(max(len(text) for text in column) + 2 for column in columns)
-    if console.is_terminal and width > console.width and rows:
-        margin = max(map(len, names))
-        for number, row in enumerate(cells, 1):
-            console.print(Text(f"── row {number} ──"))
-            for name, text in zip(names, row, strict=True):
-                console.print(Text(f"{name:>{margin}}  {text}"))
-    else:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), width=None if rows else width + 2)
-        for place, name in enumerate(names):
-            numeric = any(isinstance(row[place], (int, float, Decimal)) for row in rows)
-            table.add_column(Text(name), justify="right" if numeric else "left", no_wrap=True)
-        for row in cells:
-            table.add_row(*map(Text, row))
-        Console(file=file, highlight=False, width=max(width + 4, 20), force_terminal=console.is_terminal).print(table)
-    count = f"first {TABLE_ROWS} rows; --format csv gives all" if more else f"{len(rows)} row{'s' * (len(rows) != 1)}"
-    console.print(Text(count))
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime) and value.tzinfo:
-        text = value.astimezone(timezone.utc).replace(tzinfo=None).isoformat(" ")
-    else:
-        text = " ".join(_text(value).split())
-    return text if len(text) <= CELL_WIDTH else text[: CELL_WIDTH - 1] + "…"
-
-
-def _text(value: Any) -> str:
-    """A value as CSV and tables show it: exact, times in ISO form and UTC."""
-    plain = _plain(value)
-    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it, exactly; what JSON has no form for becomes text, NaN as in Postgres's to_json."""
-    if isinstance(value, dict):
-        return {str(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, datetime) and value.tzinfo:
-        return value.astimezone(timezone.utc).isoformat()
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"x'{bytes(value).hex()}'"
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-
-# --- the shell ---------------------------------------------------------------------------------
-
-SHELL_HELP = (
-    "SQL ends with ; and may span lines. @name runs a named query, .queries lists them, .tables lists tables, "
-    ".quit or Ctrl-D leaves."
-)
-SHELL_TABLES = (
-    "select database_name as database, schema_name as schema, table_name as name from duckdb_tables()"
-    f" where not internal and database_name <> '{FILE_ALIAS}'"
-    " union all select database_name, schema_name, view_name from duckdb_views()"
-    f" where not internal and database_name <> '{FILE_ALIAS}' order by all"
-)
-
-
-class Shell:
-    """Reads statements from a terminal or a pipe and prints their results as tables; `failures` counts errors."""
-
-    def __init__(self, inspection: Inspection, source: TextIO, target: TextIO, errors: TextIO) -> None:
-        self._inspection = inspection
-        self._source = source
-        self._target = target
-        self._errors = errors
-        self._interactive = source.isatty()
-        self.failures = 0
-
-    def loop(self) -> None:
-        """Read and run until `.quit` or the end of the input."""
-        if self._interactive:
-            with suppress(ImportError):  # Windows has none; lines can then not be edited
-                import readline  # noqa: F401
-            print(SHELL_HELP, file=self._target)
-        pending = ""
-        while True:
-            try:
-                line = self._line("    ...> " if pending else "tradehouse> ")
-            except KeyboardInterrupt:
-                print(file=self._target)
-                pending = ""
-                continue
-            if line is None or (not pending and line.strip() in {".quit", ".exit"}):
-                break
-            pending = self._take(pending, line)
-        if pending.strip():
-            self._run(pending)
-
-    def _line(self, prompt: str) -> str | None:
-        if not self._interactive:
-            return self._source.readline() or None
-        try:
-            return input(prompt) + "\n"
-        except EOFError:
-            print(file=self._target)
-            return None
-
-    def _take(self, pending: str, line: str) -> str:
-        """Run what is complete with this line; return what is not."""
-        if not pending and line.lstrip().startswith((".", "@")):
-            self._command(line.strip())
-            return ""
-        text = pending + line if pending or line.strip() else ""
-        if not sqlite3.complete_statement(text):
-            return text
-        self._run(text)
-        return ""
-
-    def _command(self, word: str) -> None:
-        if word == ".tables":
-            self._run(SHELL_TABLES)
-        elif word == ".queries":
-            for query in named_queries().values():
-                print(f"@{query.name}: {query.question}", file=self._target)
-        elif word.startswith("@"):
-            self._run(word)
-        else:
-            print(SHELL_HELP, file=self._target)
-
-    def _run(self, text: str) -> None:
-        try:
-            for statement in self._inspection.statements(query_text(text)):
-                write_rows(self._inspection.run(statement), "table", self._target)
-        except QueryError as error:
-            self.failures += 1
-            print(f"error: {error}", file=self._errors)
-        except KeyboardInterrupt:
-            print("interrupted", file=self._errors)
-        self._target.flush()

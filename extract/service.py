@@ -23,7 +23,7 @@ from tenacity import (
 )
 
 from extract.cycle import CycleResult, run_cycle
-from extract.mt5_bars import SourceBusyError, SourceError
+from extract.mt5_file import SourceBusyError, SourceError
 from extract.settings import Project, Settings
 from extract.transform import Dbt, TransformError, project_fingerprint
 from extract.warehouse import (

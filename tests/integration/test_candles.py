@@ -290,6 +290,16 @@ def test_a_table_without_primary_key_keeps_the_row_written_last(world: World) ->
     world.collector.write("EURUSD", [bar(MONDAY, close=1.6)])
     world.sync()
     assert world.query("select close from eurusd_m5") == [(1.6,)]
+    world.collector.execute(
+        "create table copy (timestamp, open, high, low, close, fractals, horizontal_trendlines,"
+        " diagonal_trendlines, momentum_candles, keltner_channels, tema, hrma, smma, zigzag)"
+    )
+    world.collector.execute("insert into copy select * from EURUSD")
+    world.collector.drop("EURUSD")
+    world.collector.execute("alter table copy rename to EURUSD")
+    world.collector.write("EURUSD", [bar(MONDAY) | {"timestamp": float(MONDAY), "close": 1.7}])
+    world.sync()
+    assert world.query("select close from eurusd_m5") == [(1.7,)]
 
 
 def test_no_row_is_lost_where_an_attached_scan_would_lose_one(world: World) -> None:

@@ -1,0 +1,273 @@
+"""The file a MetaTrader 5 collector writes: which tables it has, and its bars as raw text.
+
+The read is one statement through `sqlite_query`, so that all symbols come from one snapshot and SQLite is
+released at once. DuckDB's attached scan is not used: it reads slices of a table on separate connections,
+tears rows written together and can drop the newest one (see DECISIONS.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from extract.duck import identifier, literal
+
+PRICES = ("open", "high", "low", "close")
+AVERAGES = ("tema", "hrma", "smma")
+NUMBERS = (*PRICES, *AVERAGES)
+COLUMNS = (
+    "timestamp",
+    *PRICES,
+    "fractals",
+    "horizontal_trendlines",
+    "diagonal_trendlines",
+    "momentum_candles",
+    "keltner_channels",
+    *AVERAGES,
+    "zigzag",
+)
+TEXTS = tuple(name for name in COLUMNS if name not in (*NUMBERS, "timestamp"))
+# Suffixes brokers put behind a symbol; the collector strips them, but may be told not to.
+BROKER_SUFFIXES = (".i", ".pro", ".raw", ".std", ".e", ".z", "m")
+SQLITE_MAGIC = b"SQLite format 3\x00"
+
+
+class SourceError(Exception):
+    """The SQLite file cannot be read; the message says which kind of file it is and what to do."""
+
+
+class SourceBusyError(SourceError):
+    """Another program holds the SQLite file; it may be free the next moment."""
+
+
+@dataclass
+class SymbolOutcome:
+    """What became of one symbol in a run.
+
+    `status` is `landed`, `unchanged`, `empty` (its table has no rows), `missing` (no table) or `failed`.
+    """
+
+    symbol: str
+    status: str = "missing"
+    table: str | None = None
+    rows_read: int = 0
+    rows_changed: int = 0
+    rejects: int = 0
+    newest: int | None = None  # Unix seconds, among the rows read
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the symbol needs nobody's attention."""
+        return self.status in {"landed", "unchanged", "empty"}
+
+
+@dataclass
+class Extraction:
+    """What one pass over the file gave, symbol by symbol; rows lie in the session's table `mt5_delta`."""
+
+    outcomes: dict[str, SymbolOutcome]
+    ignored_tables: list[str] = field(default_factory=list)
+    changed_grids: set[tuple[str, int]] = field(default_factory=set)
+    """(symbol, minutes) of every grid on which a changed row lies."""
+
+    @property
+    def rows_read(self) -> int:
+        """Rows read from the file, all symbols together."""
+        return sum(outcome.rows_read for outcome in self.outcomes.values())
+
+    @property
+    def rows_changed(self) -> int:
+        """Rows that were new to staging or different there."""
+        return sum(outcome.rows_changed for outcome in self.outcomes.values())
+
+    @property
+    def rejects(self) -> int:
+        """Values that could not be read, among the rows read."""
+        return sum(outcome.rejects for outcome in self.outcomes.values())
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no SQLite file, before DuckDB attaches it without a word.
+
+    Raises:
+        SourceError: missing, a directory, unreadable, encrypted, or another kind of file.
+    """
+    if not path.exists():
+        raise SourceError(f"SQLITE_PATH: there is no file {path}")
+    if path.is_dir():
+        raise SourceError(f"SQLITE_PATH: {path} is a directory; name the file inside it")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise SourceError(f"SQLITE_PATH: {path} cannot be read: {error.strerror}") from None
+    if not head or head.startswith(SQLITE_MAGIC):  # an empty file is a database without tables
+        return
+    if all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
+        raise SourceError(f"SQLITE_PATH: {path} is a text file, not an SQLite database")
+    raise SourceError(
+        f"SQLITE_PATH: {path} is no readable SQLite database: encrypted (tradehouse needs it without a key), "
+        "damaged, or another kind of file"
+    )
+
+
+def symbol_of(table: str, symbols: Iterable[str]) -> str | None:
+    """The configured symbol a source table belongs to, by its name with or without a broker suffix."""
+    name = table.lower()
+    for symbol in symbols:
+        if name == symbol or name in {symbol + suffix for suffix in BROKER_SUFFIXES}:
+            return symbol
+    return None
+
+
+def read_file(session: duckdb.DuckDBPyConnection, path: Path, since: Mapping[str, int | None]) -> Extraction:
+    """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the table `mt5_raw`.
+
+    A symbol that cannot be read is `failed` in the outcome and stops no other.
+
+    Raises:
+        SourceError: the file as a whole cannot be read.
+    """
+    check_file(path)
+    session.execute(f"attach {literal(str(path))} as mt5 (type sqlite, read_only)")
+    try:
+        extraction, tables = _find_tables(session, path, list(since))
+        _read(session, tables, since, extraction)
+    finally:
+        session.execute("detach mt5")
+    return extraction
+
+
+def _find_tables(
+    session: duckdb.DuckDBPyConnection, path: Path, symbols: Sequence[str]
+) -> tuple[Extraction, dict[str, str]]:
+    """Match the file's tables to the symbols; symbols without a usable table are settled in the outcome."""
+    columns: dict[str, set[str]] = {}
+    try:
+        for table, column in _sqlite(
+            session,
+            "select t.name, lower(c.name) from sqlite_master as t join pragma_table_info(t.name) as c"
+            " where t.type in ('table', 'view') and t.name not like 'sqlite\\_%' escape '\\'",
+        ):
+            columns.setdefault(table, set()).add(column)
+    except duckdb.Error as error:
+        if _is_locked(error):
+            raise _locked(error) from None
+        raise SourceError(f"SQLITE_PATH: {path} cannot be read: {_reason(error)}") from None
+
+    outcomes = {symbol: SymbolOutcome(symbol) for symbol in symbols}
+    candidates: dict[str, list[str]] = {}
+    ignored = []
+    for table in columns:
+        symbol = symbol_of(table, symbols)
+        if symbol is None:
+            ignored.append(table)
+        else:
+            candidates.setdefault(symbol, []).append(table)
+
+    tables = {}
+    for symbol, outcome in outcomes.items():
+        named = candidates.get(symbol, [])
+        exact = [table for table in named if table.lower() == symbol]
+        ignored += [table for table in named if exact and table not in exact]
+        chosen = exact or named
+        if not chosen:
+            outcome.error = "the file has no table for this symbol (has its terminal started?)"
+            continue
+        outcome.table = chosen[0]
+        lacking = [name for name in COLUMNS if name not in columns[chosen[0]]]
+        if len(chosen) > 1:
+            outcome.status = "failed"
+            outcome.error = f"several tables claim this symbol: {', '.join(sorted(chosen))}"
+        elif lacking:
+            outcome.status = "failed"
+            outcome.error = f"table {chosen[0]} lacks column {', '.join(lacking)}"
+        else:
+            tables[symbol] = chosen[0]
+    return Extraction(outcomes, sorted(ignored)), tables
+
+
+def _read(
+    session: duckdb.DuckDBPyConnection,
+    tables: Mapping[str, str],
+    since: Mapping[str, int | None],
+    extraction: Extraction,
+) -> None:
+    """Fill `mt5_raw` (every value as text) in one statement; symbol by symbol only where that one fails."""
+    texts = ", ".join(f"{name} varchar" for name in ("symbol", *COLUMNS))
+    session.execute(f"create or replace temp table mt5_raw ({texts})")
+    if not tables:
+        return
+    selects = {symbol: _select(symbol, table, since[symbol]) for symbol, table in tables.items()}
+    try:
+        _copy_raw(session, " union all ".join(selects.values()))
+    except duckdb.Error as error:
+        if _is_locked(error):
+            raise _locked(error) from None
+        for symbol in selects:
+            try:
+                _copy_raw(session, selects[symbol])
+            except duckdb.Error as failure:
+                extraction.outcomes[symbol].status = "failed"
+                extraction.outcomes[symbol].error = _reason(failure)
+    counted = dict(session.execute("select symbol, count(*) from mt5_raw group by symbol").fetchall())
+    for symbol in tables:
+        outcome = extraction.outcomes[symbol]
+        outcome.rows_read = counted.get(symbol, 0)
+        if outcome.status == "missing":
+            outcome.status = "unchanged" if outcome.rows_read or since[symbol] is not None else "empty"
+
+
+def _select(symbol: str, table: str, since: int | None) -> str:
+    """SQLite's side: every value as text that gives the exact value back.
+
+    26 digits because SQLite's own 17 are not always the nearest ones (large exponents come back one unit
+    off); a blob as the literal x'…', which is neither a number nor JSON and so ends as a reject.
+    """
+    key, *values = map(identifier, COLUMNS)
+    cells = [
+        # a whole number is one, whatever its storage class: 26 digits of 1736121600.0 are 1736121599.99…
+        f"case when typeof({key}) = 'real' and {key} = cast({key} as integer) then cast({key} as integer)"
+        f" else {key} end as {key}"
+    ]
+    cells += [
+        f"case typeof({name}) when 'real' then printf('%!.26g', {name})"
+        f" when 'blob' then 'x''' || hex({name}) || '''' else {name} end as {name}"
+        for name in values
+    ]
+    # text and blobs sort after every number, so a WHERE on numbers keeps them; NULL it would not
+    where = "" if since is None else f' where "timestamp" >= {since} or "timestamp" is null'
+    return f"select {literal(symbol)} as symbol, {', '.join(cells)} from {identifier(table)}{where}"
+
+
+def _copy_raw(session: duckdb.DuckDBPyConnection, select: str) -> None:
+    """Run SQLite's side into `mt5_raw`; bytes that are no UTF-8, which DuckDB cannot keep as text, become x'…'."""
+    cells = ", ".join(
+        f"coalesce(try(decode(encode({name}))), 'x''' || hex(encode({name})) || '''')" for name in COLUMNS
+    )
+    session.execute(f"insert into mt5_raw select symbol, {cells} from sqlite_query('mt5', {literal(select)})")
+
+
+def _sqlite(session: duckdb.DuckDBPyConnection, select: str) -> list[tuple[str, ...]]:
+    return session.execute(f"select * from sqlite_query('mt5', {literal(select)})").fetchall()
+
+
+def _is_locked(error: duckdb.Error) -> bool:
+    return re.search(r"\b(locked|busy)\b", str(error)) is not None
+
+
+def _locked(error: duckdb.Error) -> SourceBusyError:
+    return SourceBusyError(
+        f"the SQLite file is locked by another program ({_reason(error)}); it is read again next time"
+    )
+
+
+def _reason(error: duckdb.Error) -> str:
+    """The last clause of DuckDB's message, which is SQLite's own words."""
+    first_line = str(error).splitlines()[0]
+    return first_line.rsplit('": ', 1)[-1].removeprefix("Invalid Input Error: ")
