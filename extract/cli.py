@@ -150,7 +150,7 @@ def status(as_json: bool) -> None:
     with warehouse.reading("status") as connection:
         state = read_status(connection, project)
     if as_json:
-        click.echo(json.dumps(state.as_dict(), default=datetime.isoformat, indent=2))
+        click.echo(json.dumps(state.as_dict(), default=lambda moment: _utc(moment).isoformat(), indent=2))
         return
     _print_status(state, project, warehouse)
 
