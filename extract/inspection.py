@@ -30,7 +30,7 @@ import duckdb
 import psycopg2.extensions
 
 from extract.duck import identifier, literal, open_session
-from extract.mt5_file import PRICES, SourceError, check_file, symbol_of
+from extract.mt5_file import PRICES, SourceError, check_file, exact_text, symbol_of
 from extract.settings import SQL, Project, Settings
 from extract.warehouse import Warehouse, complaint
 
@@ -269,11 +269,7 @@ def _type(declared: str) -> str:
 
 def _source(table: str, columns: dict[str, str], first: str = "") -> str:
     """SQLite's side: all values as text that gives the exact value back, as in `mt5_file`."""
-    cells = ", ".join(
-        f"case typeof({name}) when 'real' then printf('%!.26g', {name})"
-        f" when 'blob' then 'x''' || hex({name}) || '''' else {name} end as {name}"
-        for name in map(identifier, columns)
-    )
+    cells = ", ".join(exact_text(identifier(name)) for name in columns)
     return f"select {first}{cells} from {identifier(table)}"
 
 

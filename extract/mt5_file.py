@@ -223,23 +223,27 @@ def _read(
             outcome.status = "unchanged" if outcome.rows_read or since[symbol] is not None else "empty"
 
 
-def _select(symbol: str, table: str, since: int | None) -> str:
-    """SQLite's side: every value as text that gives the exact value back.
+def exact_text(column: str) -> str:
+    """SQLite's side: a quoted column as text that gives the exact value back.
 
     26 digits because SQLite's own 17 are not always the nearest ones (large exponents come back one unit
     off); a blob as the literal x'…', which is neither a number nor JSON and so ends as a reject.
     """
+    return (
+        f"case typeof({column}) when 'real' then printf('%!.26g', {column})"
+        f" when 'blob' then 'x''' || hex({column}) || '''' else {column} end as {column}"
+    )
+
+
+def _select(symbol: str, table: str, since: int | None) -> str:
+    """SQLite's side: every value as text."""
     key, *values = map(identifier, COLUMNS)
     cells = [
         # a whole number is one, whatever its storage class: 26 digits of 1736121600.0 are 1736121599.99…
         f"case when typeof({key}) = 'real' and {key} = cast({key} as integer) then cast({key} as integer)"
         f" else {key} end as {key}"
     ]
-    cells += [
-        f"case typeof({name}) when 'real' then printf('%!.26g', {name})"
-        f" when 'blob' then 'x''' || hex({name}) || '''' else {name} end as {name}"
-        for name in values
-    ]
+    cells += [exact_text(name) for name in values]
     # text and blobs sort after every number, so a WHERE on numbers keeps them; NULL it would not
     where = "" if since is None else f' where "timestamp" >= {since} or "timestamp" is null'
     return f"select {literal(symbol)} as symbol, {', '.join(cells)} from {identifier(table)}{where}"
