@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from tenacity import (
-    RetryError,
     Retrying,
     retry_if_exception_type,
     sleep_using_event,
@@ -84,8 +83,6 @@ class Service:
             result = self._cycle_with_retries(started + self.every)
         except LockHeldError as held:
             self._note("lock", str(held))
-        except RetryError as given_up:
-            self._note("cycle", str(given_up.last_attempt.exception()))
         except (SourceError, TransformError, WarehouseError) as error:
             self._note("cycle", str(error))
         except Exception as error:
@@ -102,6 +99,7 @@ class Service:
             wait=wait_exponential_jitter(initial=0.5, max=8.0),
             stop=stop_any(stop_when_event_set(self.stop), stop_before_delay(max(0.0, deadline - time.monotonic()))),
             sleep=sleep_using_event(self.stop),
+            reraise=True,
         )
         result: CycleResult = retrying(self._cycle)
         return result
