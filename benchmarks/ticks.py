@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks import plain_script
 from benchmarks.source import Source
-from extract.cycle import run_cycle
+from extract.cycle import Pipeline
 from extract.settings import SQL, Settings, load_project
 from extract.transform import Dbt
 from extract.warehouse import open_warehouse, stop_embedded
@@ -55,6 +55,7 @@ def main(days: int, rounds: int) -> None:
         try:
             connection = psycopg2.connect(warehouse.uri)
             dbt = Dbt(settings, warehouse, keep_project=True)
+            pipeline = Pipeline(settings, project, unattended=True)
 
             def plain() -> int:
                 return plain_script.sync(
@@ -62,9 +63,11 @@ def main(days: int, rounds: int) -> None:
                 )
 
             def tradehouse() -> object:
-                return run_cycle(settings, project, warehouse, command="bench", dbt=dbt)
+                return pipeline.run("bench")
 
             plain(), tradehouse()
+            source.add_bars_on_the_hour()
+            plain(), tradehouse()  # dbt runs every increment once
             contenders = {"plain script": plain, "tradehouse": tradehouse}
             results = {
                 "15 forming bars": measure(source.revise_forming_bars, contenders, rounds),

@@ -82,13 +82,14 @@ def sync(tests: bool) -> None:
 
     Example: SQLITE_PATH=trading_data.db tradehouse sync --test
     """
-    from extract.cycle import CycleResult, run_cycle
+    from extract.cycle import Pipeline
 
     settings, project = load_settings(), load_project()
     settings.require_sqlite_path()
-    warehouse = open_warehouse(settings)
-    with _progress() as report:
-        result: CycleResult = run_cycle(settings, project, warehouse, command="sync", tests=tests, progress=report)
+    with Pipeline(settings, project) as pipeline, _progress() as report:
+        result = pipeline.run("sync", tests=tests, progress=report)
+    if result.extraction.error:
+        err.print(result.extraction.error, markup=False)
     for outcome in result.extraction.outcomes.values():
         if outcome.error:
             err.print(f"{outcome.symbol.upper()}: {outcome.error}", markup=False)

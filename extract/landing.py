@@ -16,7 +16,7 @@ import duckdb
 from psycopg2.extras import execute_values
 
 from extract.duck import identifier, literal
-from extract.warehouse import Connection, Warehouse, WarehouseError, redacted
+from extract.warehouse import LOCK_KEY, Connection, Warehouse, WarehouseError, redacted
 
 ALIAS = "wh"
 REJECT_COLUMNS = ("entity", "row_key", "column_name", "reason", "original")
@@ -82,6 +82,7 @@ class Batch:
         self._session = session
         self._run = run
         self._extracted_at = f"(select extracted_at from ops.sync_runs where run_id = {run.run_id})"
+        self.require_lock()
         # greatest(): the machine's clock may have been set back since the last batch
         self.execute(
             "update ops.sync_runs set extracted_at = greatest(clock_timestamp(),"
@@ -89,8 +90,16 @@ class Batch:
             f" where run_id = {run.run_id}"
         )
 
+    def require_lock(self) -> None:
+        """Fail unless the run's own connection still holds the run lock: this is another one."""
+        self.execute(
+            "do $$ begin if not exists (select from pg_locks where locktype = 'advisory' and granted and classid = 0"
+            f" and objid = {LOCK_KEY} and pid = {self._run.connection.info.backend_pid})"
+            " then raise 'the run lock is lost'; end if; end $$"
+        )
+
     def execute(self, sql: str) -> None:
-        """Run a statement in the warehouse, inside the transaction."""
+        """Run statements in the warehouse, inside the transaction."""
         self._session.execute(f"call postgres_execute({literal(ALIAS)}, {literal(sql)})")
 
     def copy(self, temporary: str, columns: Mapping[str, str], rows: str) -> None:
@@ -178,7 +187,9 @@ def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[Batch]:
     """One landing transaction: commits at the end of the block, rolls back on any error."""
     session.execute("begin")
     try:
-        yield Batch(session, run)
+        batch = Batch(session, run)
+        yield batch
+        batch.require_lock()
         session.execute("commit")
     except BaseException:
         # a failed statement may have ended the transaction already

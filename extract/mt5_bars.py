@@ -210,9 +210,10 @@ def _keep_changed(session: duckdb.DuckDBPyConnection, since: Mapping[str, int | 
         session.execute("create or replace temp view mt5_changed as select * from mt5_delta")
         return
     session.execute(
-        "create or replace temp table mt5_changed as select * from mt5_delta except"
+        "create or replace temp table mt5_differing as select * from mt5_delta except"
         f" select * from postgres_query({literal(ALIAS)}, {literal(staged)})"
     )
+    session.execute("create or replace temp view mt5_changed as select * from mt5_differing")
 
 
 def _diff_rejects(session: duckdb.DuckDBPyConnection, unresolved: Sequence[tuple[str, str, str, str, str]]) -> None:

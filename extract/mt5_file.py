@@ -74,6 +74,13 @@ class Extraction:
     ignored_tables: list[str] = field(default_factory=list)
     changed_grids: set[tuple[str, int]] = field(default_factory=set)
     """(symbol, minutes) of every grid on which a changed row lies."""
+    error: str | None = None
+    """Why there are no outcomes: what kept the whole file from being read."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether file and symbols need nobody's attention."""
+        return self.error is None and all(outcome.ok for outcome in self.outcomes.values())
 
     @property
     def rows_read(self) -> int:
@@ -244,9 +251,12 @@ def _select(symbol: str, table: str, since: int | None) -> str:
         f" else {key} end as {key}"
     ]
     cells += [exact_text(name) for name in values]
-    # text and blobs sort after every number, so a WHERE on numbers keeps them; NULL it would not
-    where = "" if since is None else f' where "timestamp" >= {since} or "timestamp" is null'
-    return f"select {literal(symbol)} as symbol, {', '.join(cells)} from {identifier(table)}{where}"
+    select = f"select {literal(symbol)} as symbol, {', '.join(cells)} from {identifier(table)}"
+    if since is None:
+        return select
+    # text and blobs sort after every number, so the WHERE keeps them; NULL it does not. As an OR it would cost the
+    # index and read the whole table, and on its own it costs nothing where the key is the primary key
+    return f'{select} where "timestamp" >= {since} union all {select} where "timestamp" is null'
 
 
 def _copy_raw(session: duckdb.DuckDBPyConnection, select: str) -> None:

@@ -21,21 +21,13 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from extract.cycle import CycleResult, run_cycle
-from extract.mt5_file import SourceBusyError, SourceError
+from extract.cycle import CycleResult, Pipeline
+from extract.mt5_file import SourceError
 from extract.settings import Project, Settings
-from extract.transform import Dbt, TransformError, project_fingerprint
-from extract.warehouse import (
-    LockHeldError,
-    Warehouse,
-    WarehouseError,
-    WarehouseUnavailableError,
-    open_warehouse,
-)
+from extract.transform import TransformError
+from extract.warehouse import LockHeldError, WarehouseError, WarehouseUnavailableError
 
 log = logging.getLogger("tradehouse")
-
-TRANSIENT = (SourceBusyError, WarehouseUnavailableError)
 
 
 @dataclass
@@ -53,11 +45,11 @@ class Service:
     every: float
     build_every: float
     stop: threading.Event = field(default_factory=threading.Event)
-    _warehouse: Warehouse | None = None
-    _dbt: Dbt | None = None
     _next_build: float = 0.0
-    _built: str = ""
     _trouble: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._pipeline = Pipeline(self.settings, self.project, unattended=True)
 
     def run(self) -> None:
         """Tick until stopped. No fault of source, warehouse or project ends it."""
@@ -76,6 +68,7 @@ class Service:
                 log.warning("the tick took %.1f s too long: %d skipped", late, skipped)
                 due += skipped * self.every
             self.stop.wait(max(0.0, due - time.monotonic()))
+        self._pipeline.disconnect()
         log.info("stopped")
 
     def _tick(self, started: float) -> None:
@@ -93,38 +86,40 @@ class Service:
             self._report(result)
 
     def _cycle_with_retries(self, deadline: float) -> CycleResult:
-        """One cycle, tried again while the fault may pass and the tick lasts."""
+        """One cycle, tried again while the warehouse does not answer and the tick lasts."""
         retrying = Retrying(
-            retry=retry_if_exception_type(TRANSIENT),
+            retry=retry_if_exception_type(WarehouseUnavailableError),
             wait=wait_exponential_jitter(initial=0.5, max=8.0),
             stop=stop_any(stop_when_event_set(self.stop), stop_before_delay(max(0.0, deadline - time.monotonic()))),
             sleep=sleep_using_event(self.stop),
             reraise=True,
         )
-        result: CycleResult = retrying(self._cycle)
+        result: CycleResult = retrying(self._cycle, deadline)
         return result
 
-    def _cycle(self) -> CycleResult:
-        if self._warehouse is None:
-            self._warehouse = open_warehouse(self.settings)
-            self._dbt = None
-        fingerprint = project_fingerprint(self.settings)
-        if self._dbt is None or fingerprint != self._built:
-            self._dbt = Dbt(self.settings, self._warehouse, keep_project=True)
-        tests = fingerprint != self._built or time.monotonic() >= self._next_build
+    def _cycle(self, deadline: float) -> CycleResult:
         try:
-            result = run_cycle(self.settings, self.project, self._warehouse, command="run", tests=tests, dbt=self._dbt)
-        except WarehouseUnavailableError:
-            self._warehouse = None  # an embedded server may have to be started again
+            result = self._pipeline.run(
+                "run",
+                tests=time.monotonic() >= self._next_build,
+                patience=max(0.0, deadline - time.monotonic()),
+            )
+        except LockHeldError:
             raise
-        if tests:
-            self._built = fingerprint
+        except BaseException:
+            self._pipeline.disconnect()
+            raise
+        if result.transform.tested:
             self._next_build = time.monotonic() + self.build_every
         return result
 
     def _report(self, result: CycleResult) -> None:
         """Log what was done, and each trouble when it comes and when it goes."""
         troubles = {name: outcome.error for name, outcome in result.extraction.outcomes.items() if outcome.error}
+        if result.extraction.error:
+            self._note("source", result.extraction.error)
+        else:
+            self._clear("source")
         if result.transform.tested or result.transform.failed:
             troubles |= result.transform.failed
             known = {name for name in self._trouble if name not in result.extraction.outcomes}

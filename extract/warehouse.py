@@ -100,24 +100,13 @@ class Warehouse:
     def run_lock(self, purpose: str) -> Iterator[Connection]:
         """Hold the run lock on a connection of its own, which is handed out for run records.
 
-        It is a session lock: it is gone the moment the process or its connection is, whatever happened.
-
         Raises:
             LockHeldError: another run has it.
         """
         with self._connection(purpose) as connection:
             connection.autocommit = True
-            if not _value(connection, "select pg_try_advisory_lock(%s)", LOCK_KEY):
-                holder = _value(
-                    connection,
-                    "select format('%%s, since %%s', a.application_name, date_trunc('second', a.backend_start))"
-                    " from pg_locks as l join pg_stat_activity as a using (pid)"
-                    " where l.locktype = 'advisory' and l.granted and l.classid = 0 and l.objid = %s"
-                    " and l.database = (select oid from pg_database where datname = current_database())",
-                    LOCK_KEY,
-                )
-                raise LockHeldError(f"another run holds the lock: {holder or 'it has just ended'}")
-            yield connection
+            with holding_run_lock(connection):
+                yield connection
 
     def prepare(self, connection: Connection, symbols: Sequence[str]) -> None:
         """Create what of schemas, run records and staging tables is missing or older than this version's.
@@ -158,6 +147,41 @@ class Warehouse:
     def _require_public_schema(connection: Connection) -> None:
         if not _value(connection, "select has_schema_privilege('public', 'create')"):
             raise psycopg2.errors.InsufficientPrivilege("permission denied for schema public")
+
+
+@contextmanager
+def holding_run_lock(connection: Connection) -> Iterator[None]:
+    """Hold the run lock on a connection in autocommit.
+
+    It is a session lock: it is gone the moment the process or its connection is, whatever happened.
+
+    Raises:
+        LockHeldError: another run has it.
+    """
+    if not _value(connection, "select pg_try_advisory_lock(%s)", LOCK_KEY):
+        holder = _value(
+            connection,
+            "select format('%%s, since %%s', a.application_name, date_trunc('second', a.backend_start))"
+            " from pg_locks as l join pg_stat_activity as a using (pid)"
+            " where l.locktype = 'advisory' and l.granted and l.classid = 0 and l.objid = %s"
+            " and l.database = (select oid from pg_database where datname = current_database())",
+            LOCK_KEY,
+        )
+        raise LockHeldError(f"another run holds the lock: {holder or 'it has just ended'}")
+    try:
+        yield
+    finally:
+        with suppress(psycopg2.Error):  # a lost connection has taken its lock along
+            _value(connection, "select pg_advisory_unlock(%s)", LOCK_KEY)
+
+
+def require_alive(connection: Connection) -> None:
+    """Ask the server for a sign of life.
+
+    Raises:
+        psycopg2.Error: the connection is lost, and with it every lock it held.
+    """
+    _value(connection, "select 1")
 
 
 def open_warehouse(settings: Settings) -> Warehouse:

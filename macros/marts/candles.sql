@@ -8,7 +8,8 @@
     so increments and a full build end in the same table.
 
     A minute whose only bars are rejects comes out with `open` NULL, which `delete_when` takes for "delete
-    this candle". A minute without any bar does not come out at all, so pruned staging never costs a candle.
+    this candle"; a first build has nothing to delete. A minute without any bar does not come out at all, so pruned
+    staging never costs a candle.
 #}
 {% macro candles(bars, timeframe) %}
 {% set minutes = _minutes_of(timeframe) %}
@@ -46,19 +47,21 @@ minutes_without_bar as (
         )
 ),
 
-{# cap_minute: the oldest row that stays, NULL while there is room for older ones #}
 so_far as (
     select
         (extract(epoch from max(timestamp)) / 60)::bigint as newest_minute,
-        (extract(epoch from min(timestamp)) / 60)::bigint as oldest_minute,
-        (
-            select (extract(epoch from timestamp) / 60)::bigint
-            from {{ this }}
-            where timestamp not in (select to_timestamp(epoch_minute * 60) from minutes_without_bar)
-            order by timestamp desc
-            limit 1 offset {{ cap - 1 }}
-        ) as cap_minute
+        (extract(epoch from min(timestamp)) / 60)::bigint as oldest_minute
     from {{ this }}
+),
+
+{# The oldest row that stays, none while there is room for older ones. It counts through the whole table, so it is
+   asked for only where the answer matters, behind what is cheap to know. #}
+cap as (
+    select (extract(epoch from timestamp) / 60)::bigint as epoch_minute
+    from {{ this }}
+    where timestamp not in (select to_timestamp(epoch_minute * 60) from minutes_without_bar)
+    order by timestamp desc
+    limit 1 offset {{ cap - 1 }}
 ),
 
 minutes_to_compute as (
@@ -66,7 +69,11 @@ minutes_to_compute as (
     from {{ bars }} as bars, landed_since, so_far
     where bars.extracted_at > landed_since.synced_at
         and bars.{{ on_grid }}
-        and bars.epoch_minute >= coalesce(so_far.cap_minute, 0)
+        and case
+            when bars.epoch_minute > so_far.newest_minute then true
+            when exists (select from {{ this }} where timestamp = to_timestamp(bars.epoch_minute * 60)) then true
+            else bars.epoch_minute >= coalesce((select epoch_minute from cap), 0)
+        end
     union
     select epoch_minute
     from newest
@@ -78,10 +85,19 @@ minutes_to_compute as (
     (
         select distinct bars.epoch_minute
         from {{ bars }} as bars, so_far
-        where so_far.cap_minute is null
-            and bars.timestamp < so_far.oldest_minute * 60
+        where bars.timestamp < so_far.oldest_minute * 60
             and bars.{{ on_grid }}
             and bars.is_usable
+            and case
+                when exists (
+                    select
+                    from {{ bars }} as older, so_far as table_so_far
+                    where older.timestamp < table_so_far.oldest_minute * 60
+                        and older.{{ on_grid }}
+                        and older.is_usable
+                ) then not exists (select from cap)
+                else false
+            end
         order by bars.epoch_minute desc
         limit {{ cap }}
     )
@@ -110,10 +126,37 @@ newest_of_minute as (
     limit {{ cap }}
 ),
 
+{% if should_full_refresh() %}
+
+newest_reject_of_minute as (
+    select distinct on (rejects.epoch_minute) rejects.timestamp
+    from {{ bars }} as rejects
+    where rejects.{{ on_grid }}
+        and not rejects.is_usable
+        and not exists (
+            select
+            from {{ bars }} as others
+            where others.timestamp >= rejects.epoch_minute * 60
+                and others.timestamp < rejects.epoch_minute * 60 + 60
+                and others.is_usable
+        )
+    order by rejects.epoch_minute desc, rejects.timestamp desc
+),
+
+{% endif %}
+
 sampled as (
     select bars.*
     from {{ bars }} as bars
+    {% if should_full_refresh() %}
+    where bars.timestamp in (
+        select timestamp from newest_of_minute
+        union all
+        select timestamp from newest_reject_of_minute
+    )
+    {% else %}
     inner join newest_of_minute using (timestamp)
+    {% endif %}
 ),
 
 {% endif %}

@@ -1,17 +1,24 @@
 {#
-    Post-hook of the candle tables: after an increment, delete what lies beyond the newest `max_rows_per_table`
-    rows, in the transaction of the upsert; a full build returns no more than those. The cutoff is read first and the DELETE names it as a constant: with a subquery
-    TimescaleDB decompresses the whole table.
+    Post-hook of the candle tables: delete what lies beyond the newest `max_rows_per_table` rows, in the
+    transaction of the upsert. The cutoff is read first and the DELETE names it as a constant: with a subquery
+    TimescaleDB decompresses the whole table. Finding the cutoff counts through the table, so it is left out where
+    the upsert reports (`upsert.rows_added`) that the table has not grown.
 #}
 {% macro keep_newest_rows() %}
-    {% if execute and is_incremental() %}
-        {% set newest_surplus = run_query(
-            'select extract(epoch from timestamp)::bigint from ' ~ this
-            ~ ' order by timestamp desc offset ' ~ max_rows_per_table() ~ ' limit 1'
-        ) %}
-        {% if newest_surplus | length > 0 %}
-            delete from {{ this }}
-            where timestamp <= to_timestamp({{ newest_surplus[0][0] }})
-        {% endif %}
-    {% endif %}
+do $keep_newest_rows$
+declare
+    newest_surplus timestamptz;
+begin
+    if current_setting('upsert.rows_added', true) = '0' then
+        return;
+    end if;
+    select timestamp into newest_surplus
+    from {{ this }}
+    order by timestamp desc
+    offset {{ max_rows_per_table() }} limit 1;
+    if found then
+        execute format($$delete from {{ this }} where timestamp <= %L$$, newest_surplus);
+    end if;
+end
+$keep_newest_rows$
 {% endmacro %}

@@ -111,6 +111,20 @@
     {% do return(aliases.get(name | trim, name | trim) ~ parenthesis ~ length == catalog_type) %}
 {% endmacro %}
 
+{# Copy history into a table just rebuilt: the old table's rows below all the new one has, in the columns both have. #}
+{% macro _take_history(target, old, contract, old_state) %}
+    {% set history_column = adapter.quote(config.get('history_column')) %}
+    {% set shared = contract.columns | map(attribute='name') | select('in', old_state.columns) | list %}
+    {% call statement('take_history') %}
+        insert into {{ target }} ({{ _quoted(shared) }})
+        select {{ _quoted(shared) }}
+        from {{ old }} as old
+        where not exists (
+            select from {{ target }} as rebuilt where rebuilt.{{ history_column }} <= old.{{ history_column }}
+        )
+    {% endcall %}
+{% endmacro %}
+
 {# Add the columns the contract gained; rows that are there already hold NULL in them. #}
 {% macro _adopt_new_columns(target, drift) %}
     {% if drift.added %}

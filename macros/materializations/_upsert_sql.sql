@@ -1,9 +1,11 @@
 {#
     The one statement of an increment. `everything` says that the model's rows are the whole table: then what
-    it does not return is deleted too. The model runs once; rows that equal the target's are left out before
-    the insert, so that an unchanged row is neither rewritten nor locked.
+    it does not return is deleted too, but for history: rows of a `history_column` below all the model returns. The
+    model runs once; rows that equal the target's are left out before
+    the insert, so that an unchanged row is neither rewritten nor locked. `report_added` leaves in the transaction's
+    setting `upsert.rows_added` how many rows the table gained.
 #}
-{% macro _upsert_sql(target, sql, contract, everything) %}
+{% macro _upsert_sql(target, sql, contract, everything=false, report_added=false) %}
     {% set names = contract.columns | map(attribute='name') | list %}
     {% set unique_key = contract.unique_key %}
     {% set values = names | reject('in', unique_key) | list %}
@@ -13,7 +15,7 @@
     {%- endset %}
     {# Two dbt runs at once take turns: with an older snapshot, one would undo what the other wrote. An advisory
        lock, because a table lock would cancel autovacuum again and again. #}
-    select pg_advisory_xact_lock(hashtextextended({{ _literal(target | string) }}, 0));
+    select pg_advisory_xact_lock(hashtextextended({{ _literal(target | string) }}, 0)){{ ", set_config('upsert.rows_added', '0', true)" if report_added }};
 
     with incoming as materialized (
         select {{ _quoted(names) }}
@@ -26,9 +28,22 @@
         delete from {{ target }} as target
         {% if everything %}
         where not exists (select from incoming where {{ same_key }}{% if delete_when %} and ({{ delete_when }}) is not true{% endif %})
+        {% if config.get('history_column') %}
+            and {{ config.get('history_column') }} >= (select min({{ config.get('history_column') }}) from incoming)
+        {% endif %}
         {% else %}
         using (select * from incoming where {{ delete_when }}) as incoming
         where {{ same_key }}
+        {% endif %}
+    )
+    {% endif %}
+    {% if report_added %}
+    , added as (
+        select
+        from incoming
+        where not exists (select from {{ target }} as target where {{ same_key }})
+        {% if delete_when %}
+            and ({{ delete_when }}) is not true
         {% endif %}
     )
     {% endif %}
@@ -49,6 +64,29 @@
     {% for name in values %}
         {{ adapter.quote(name) }} = excluded.{{ adapter.quote(name) }}{{ ',' if not loop.last }}
     {% endfor %}
+    {% if report_added %}
+    returning set_config('upsert.rows_added', (select count(*) from added)::text, true)
+    {% endif %}
+{% endmacro %}
+
+{#
+    Write the increment to `target/run` as one script that can be run again without dbt: the statement between its
+    hooks, rendered. The first line tells such a file from the others there. Hooks that run outside the transaction
+    make it more than one script, and nothing is written.
+#}
+{% macro _write_increment(target, sql, contract, pre_hooks, post_hooks) %}
+    {% set hooks = pre_hooks + post_hooks %}
+    {% if hooks | rejectattr('transaction') | list | length == 0 %}
+        {% set statements = ['-- increment of ' ~ target] %}
+        {% for hook in pre_hooks %}
+            {% do statements.append(render(hook.sql) | trim ~ ';') %}
+        {% endfor %}
+        {% do statements.append(_upsert_sql(target, sql, contract, report_added=true) | trim ~ ';') %}
+        {% for hook in post_hooks %}
+            {% do statements.append(render(hook.sql) | trim ~ ';') %}
+        {% endfor %}
+        {% do write(statements | join('\n')) %}
+    {% endif %}
 {% endmacro %}
 
 {# Column names, quoted, prefixed and comma-separated. #}

@@ -10,6 +10,11 @@
       dropped with the old one, so build them in the same run.
 
     A row for which `delete_when` holds is a tombstone: the target's row with that key is deleted.
+
+    Rows below all the model returns, by `history_column`, are history: no full refresh deletes them, a rebuild takes
+    them along.
+
+    The file an increment leaves in `target/run` is the whole increment, hooks included, and can be run again as it is.
 #}
 {% materialization incremental, adapter='postgres' %}
     {% set existing = load_cached_relation(this) %}
@@ -33,9 +38,19 @@
         {% endif %}
         {% call statement('main') %}
             create table {{ target }} as
+            {% if config.get('delete_when') %}
+            select * from (
+                {{ sql }}
+            ) as model
+            where ({{ config.get('delete_when') }}) is not true
+            {% else %}
             {{ sql }}
+            {% endif %}
         {% endcall %}
         {% do _require_contract(contract, _table_state(target)) %}
+        {% if state and config.get('history_column') %}
+            {% do _take_history(target, to_drop, contract, state) %}
+        {% endif %}
         {% do _finish_table(target, contract, none) %}
     {% else %}
         {% do _adopt_new_columns(target, drift) %}
@@ -43,6 +58,9 @@
             {{ _upsert_sql(target, sql, contract, everything=should_full_refresh()) }}
         {% endcall %}
         {% do _finish_table(target, contract, state) %}
+        {% if not should_full_refresh() %}
+            {% do _write_increment(target, sql, contract, pre_hooks, post_hooks) %}
+        {% endif %}
     {% endif %}
 
     {% do apply_grants(target, grants, should_revoke=should_revoke(existing, rebuild)) %}

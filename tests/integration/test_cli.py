@@ -96,10 +96,11 @@ def test_missing_and_unusable_settings_are_named_all_at_once(world: World) -> No
     assert all(name in line for name in ("MAX_ROWS_PER_TABLE", "LOOKBACK_MINUTES", "LOG_LEVEL"))
 
 
-def test_a_locked_source_is_named(world: World) -> None:
+def test_a_source_that_stays_locked_makes_the_run_partial(world: World) -> None:
     world.collector.execute("pragma journal_mode = delete")
     world.collector.execute("begin exclusive")
-    assert "locked by another program" in fails(world, "sync")
+    assert "the SQLite file is locked by another program" in world.sync(code=1)
+    assert world.query("select status from ops.sync_runs order by run_id desc limit 1") == [("partial",)]
     world.collector.execute("rollback")
     world.sync()
 
