@@ -70,6 +70,7 @@ def staging_columns() -> list[dict[str, str]]:
         **AVERAGES,
         **ZIGZAG,
         "is_usable": "Whether all four prices are numbers, so that the bar can become a candle.",
+        "is_history": "Whether staging has let go of bars as new as this one, so that their absence means nothing.",
         "extracted_at": "When the row landed or last changed: one value per committed batch.",
     }
     return [{"name": name, "description": text} for name, text in described.items()]
@@ -77,7 +78,7 @@ def staging_columns() -> list[dict[str, str]]:
 
 def landed_columns() -> list[dict[str, str]]:
     """Names and descriptions of the landing tables' columns."""
-    derived = {"epoch_minute", "is_usable"}
+    derived = {"epoch_minute", "is_usable", "is_history"}
     return [column for column in staging_columns() if column["name"] not in derived]
 
 
@@ -86,7 +87,7 @@ def generated_files(symbols: list[str], timeframes: dict[str, int]) -> Iterator[
     header = f"{{# {NOTE} #}}\n"
     for symbol in symbols:
         source = f"source('mt5', '{symbol}')"
-        yield STAGING / f"stg_mt5__{symbol}.sql", f"{header}{{{{ mt5_bars(landed={source}) }}}}\n"
+        yield STAGING / f"stg_mt5__{symbol}.sql", f"{header}{{{{ mt5_bars(landed={source}, symbol='{symbol}') }}}}\n"
         for timeframe in timeframes:
             call = f"candles(bars=ref('stg_mt5__{symbol}'), timeframe='{timeframe}')"
             name = f"{symbol}_{timeframe.lower()}"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -39,6 +39,9 @@ from extract.warehouse import (
     redacted,
     stop_embedded,
 )
+
+if TYPE_CHECKING:
+    from extract.reconcile import Reconciliation
 
 DONE, PARTIAL, COULD_NOT_RUN = 0, 1, 2
 
@@ -112,6 +115,34 @@ def sync(tests: bool) -> None:
 
 
 @main.command()
+@click.option("--symbol", "names", multiple=True, metavar="SYMBOL", help="Only this symbol; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Compare and report; write nothing.")
+def reconcile(names: tuple[str, ...], dry_run: bool) -> None:
+    """Compare the whole SQLite file with staging, and staging with the tables; repair what differs.
+
+    A cycle looks back LOOKBACK_MINUTES only. This finds what changed behind that, however old it is, and tables
+    that somebody has touched. It needs some seconds per 100,000 bars; `tradehouse run` does it daily.
+
+    Example: tradehouse reconcile --symbol EURUSD --dry-run
+    """
+    from extract.cycle import Pipeline
+    from extract.reconcile import reconcile as reconcile_symbols
+
+    settings, project = load_settings(), load_project()
+    symbols = [name.lower() for name in names] or list(project.symbols)
+    unknown = [name for name in names if name.lower() not in project.symbols]
+    if unknown:
+        raise click.BadParameter(
+            f"{', '.join(unknown)} is not configured; there are {', '.join(project.symbols).upper()}",
+            param_hint="--symbol",
+        )
+    with Pipeline(settings, project, unattended=True) as pipeline, _progress() as report:
+        result = reconcile_symbols(pipeline, symbols, dry_run=dry_run, progress=report)
+    _print_reconciliation(result)
+    sys.exit(DONE if result.ok else PARTIAL)
+
+
+@main.command()
 @click.option("--every", type=click.IntRange(1), help="Seconds between ticks.  [default: SYNC_INTERVAL_SECONDS, 30]")
 @click.option(
     "--build-every",
@@ -120,11 +151,19 @@ def sync(tests: bool) -> None:
     type=click.IntRange(1),
     help="Minutes between full builds with every dbt test.",
 )
-def run(every: int | None, build_every: int) -> None:
+@click.option(
+    "--reconcile-every",
+    default=24,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Hours between reconciliations of the whole file.",
+)
+def run(every: int | None, build_every: int, reconcile_every: int) -> None:
     """Run cycles unattended, on a steady tick, until SIGTERM.
 
     A tick builds the tables that changed. Everything is built and tested at the start, whenever the project's
-    files change, and every --build-every minutes. Trouble is logged once when it comes and once when it goes.
+    files change, and every --build-every minutes; the whole file is reconciled daily. Trouble is logged once when
+    it comes and once when it goes.
 
     Example: tradehouse run --every 30
     """
@@ -134,7 +173,13 @@ def run(every: int | None, build_every: int) -> None:
     settings.require_sqlite_path()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("tradehouse").setLevel(settings.log_level)
-    service = Service(settings, project, float(every or settings.sync_interval_seconds), build_every * 60.0)
+    service = Service(
+        settings,
+        project,
+        every=float(every or settings.sync_interval_seconds),
+        build_every=build_every * 60.0,
+        reconcile_every=reconcile_every * 3600.0,
+    )
     with stopping_on_signals(service.stop):
         service.run()
 
@@ -344,6 +389,20 @@ def _progress() -> Iterator[Report]:
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda step, finished, total: bar.update(task, description=step, completed=finished or 0, total=total)
+
+
+def _print_reconciliation(result: Reconciliation) -> None:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("symbol")
+    for heading in ("bars in file", "new", "changed", "not in file", "candles off"):
+        table.add_column(heading, justify="right")
+    for each in result.symbols:
+        counts = (each.read, each.new, each.changed, each.gone, each.candles)
+        table.add_row(each.symbol.upper(), *(f"{count:,}" for count in counts))
+    out.print(table)
+    for problem in result.problems:
+        err.print(problem, markup=False)
+    out.print(result.summary)
 
 
 def _print_status(state: Status, project: Project, target: Warehouse) -> None:

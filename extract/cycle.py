@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,7 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_
 
 from extract import mt5_bars
 from extract.duck import open_session
-from extract.landing import Run, attach_warehouse, last_run_was_clean
+from extract.landing import Run, attach_warehouse, last_run_was_clean, prune
 from extract.mt5_file import Extraction, SourceBusyError
 from extract.settings import Project, Settings
 from extract.transform import Dbt, TransformResult, models_in_project, project_fingerprint
@@ -29,6 +30,8 @@ from extract.warehouse import (
 )
 
 Progress = Callable[[str, int | None, int | None], None]  # (step, finished, total)
+PATIENCE = 20.0
+"""Seconds a command waits for a SQLite file that another program has locked."""
 
 
 @dataclass
@@ -45,13 +48,84 @@ class CycleResult:
         return self.transform.ok and self.extraction.ok
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What a run works with while it holds the lock."""
+
+    settings: Settings
+    project: Project
+    source: Path
+    warehouse: Warehouse
+    connection: Connection  # in autocommit; holds the run lock
+    session: duckdb.DuckDBPyConnection  # has the warehouse attached
+    dbt: Dbt
+    fingerprint: str  # of the project as `dbt` has it
+    built: bool  # all of the project has been built as it is now
+    clean: bool  # the run before this one left no table undone
+
+    def extract(
+        self, since: Mapping[str, int | None], until: int | None = None, *, patience: float = PATIENCE
+    ) -> Extraction:
+        """Read bars, as `mt5_bars.extract`; a file that stays locked is no error, but an extraction with one."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(SourceBusyError),
+            wait=wait_exponential_jitter(initial=0.1, max=2.0),
+            stop=stop_before_delay(patience),
+            reraise=True,
+        )
+        try:
+            extraction: Extraction = retrying(mt5_bars.extract, self.session, self.source, since, until)
+        except SourceBusyError as busy:
+            return Extraction({}, error=str(busy))
+        return extraction
+
+    def increment(self, tables: Sequence[str], progress: Progress) -> TransformResult:
+        """Bring tables up to date: by replay where dbt has run their increment before, by dbt itself elsewhere."""
+        replayed = self.dbt.replay(self.connection, tables)
+        result = TransformResult(built=len(replayed))
+        left = [table for table in tables if table not in set(replayed)]
+        if left:
+            result.add(self.transform("building tables", len(left), progress, "run", "--select", *left))
+        return result
+
+    def build(self, progress: Progress, *, tests: bool = False) -> TransformResult:
+        """Build all models, with every test or none."""
+        step = "building and testing" if tests else "building tables"
+        return self.transform(step, models_in_project(), progress, "build" if tests else "run")
+
+    def transform(self, step: str, total: int, progress: Progress, *command: str) -> TransformResult:
+        """Run a dbt command for as long as the lock is held; `total` is how many nodes it will run."""
+        progress(step, 0, total)
+        return self.dbt.run(
+            *command,
+            progress=lambda _, finished: progress(step, finished, total),
+            guard=lambda: require_alive(self.connection),
+        )
+
+    def tables_on(self, grids: Collection[tuple[str, int]]) -> list[str]:
+        """The candle tables of grids, which are symbols and lengths in minutes."""
+        return [
+            f"{symbol}_{name.lower()}"
+            for symbol in self.project.symbols
+            for name, minutes in self.project.timeframes.items()
+            if (symbol, minutes) in grids
+        ]
+
+    def prune(self, symbols: Iterable[str], failed: Iterable[str]) -> None:
+        """Prune the staging tables of symbols, but for those with a failed table: it may not have all the rows."""
+        for symbol in symbols:
+            tables = {f"{symbol}_{name.lower()}" for name in self.project.timeframes}
+            if not tables & set(failed):
+                prune(self.connection, mt5_bars.staging_table(symbol), self.settings.staging_rows_per_symbol)
+
+
 class Pipeline:
     """Cycles, and what is worth keeping between them: connections, DuckDB, dbt's parsed project and increments."""
 
     def __init__(self, settings: Settings, project: Project, *, unattended: bool = False) -> None:
         """With `unattended`, dbt's project is kept while its files stay as they are, and tested when they change."""
-        self._settings = settings
-        self._project = project
+        self.settings = settings
+        self.project = project
         self._unattended = unattended
         self._warehouse: Warehouse | None = None
         self._connection: Connection | None = None
@@ -74,7 +148,7 @@ class Pipeline:
         self._warehouse = self._connection = self._session = None
 
     def run(
-        self, command: str, *, tests: bool = False, patience: float = 20.0, progress: Progress = lambda *_: None
+        self, command: str, *, tests: bool = False, patience: float = PATIENCE, progress: Progress = lambda *_: None
     ) -> CycleResult:
         """One cycle: land what is new in the SQLite file, bring the candle tables up to date, record the run.
 
@@ -92,125 +166,104 @@ class Pipeline:
             LockHeldError: another run is at work.
             SourceError, WarehouseError, TransformError: it could not run; the run record says the same.
         """
-        self._settings.require_sqlite_path()
-        if self._warehouse is None or self._connection is None:
-            self._warehouse = open_warehouse(self._settings)
-            self._connection = self._warehouse.connect(command, autocommit=True)
+        with self.locked(command) as tools:
+            tests = tests or (self._unattended and tools.fingerprint != self._tested)
+            result = _cycle(tools, command, tests, patience, progress)
+            if tests:
+                self._tested = tools.fingerprint
+            return result
+
+    @contextmanager
+    def locked(self, command: str) -> Iterator[Tools]:
+        """Hold the run lock, with everything at hand that a run needs.
+
+        Raises:
+            LockHeldError: another run is at work.
+            WarehouseError: the warehouse cannot be used, or broke off inside the block.
+        """
+        source = self.settings.require_sqlite_path()
+        warehouse, connection, session = self._connect(command)
+        fingerprint = project_fingerprint(self.settings)
+        if self._dbt is None or fingerprint != self._parsed:
+            self._dbt = Dbt(self.settings, warehouse, keep_project=self._unattended)
+            self._parsed = fingerprint
+        try:
+            with holding_run_lock(connection):
+                warehouse.prepare(connection, self.project.symbols)
+                yield Tools(
+                    settings=self.settings,
+                    project=self.project,
+                    source=source,
+                    warehouse=warehouse,
+                    connection=connection,
+                    session=session,
+                    dbt=self._dbt,
+                    fingerprint=fingerprint,
+                    built=fingerprint == _built_fingerprint(connection),
+                    clean=last_run_was_clean(connection, mt5_bars.SOURCE),
+                )
+        except (psycopg2.Error, duckdb.Error) as error:
+            raise WarehouseUnavailableError(f"the run broke off: {complaint(error, warehouse.uri)}") from None
+
+    def _connect(self, command: str) -> tuple[Warehouse, Connection, duckdb.DuckDBPyConnection]:
+        if self._warehouse is None or self._connection is None or self._session is None:
+            warehouse = open_warehouse(self.settings)
+            self._connection = warehouse.connect(command, autocommit=True)
             with self._connection.cursor() as cursor:
                 # Commits need not wait for the disk here: what a crash of the server takes, it takes from the end,
                 # the record that the run is done first, and a run without one has all its tables built again.
                 cursor.execute("set synchronous_commit = off")
-        warehouse, connection = self._warehouse, self._connection
-        try:
-            with holding_run_lock(connection):
-                warehouse.prepare(connection, self._project.symbols)
-                return self._cycle(warehouse, connection, command, tests, patience, progress)
-        except psycopg2.Error as error:
-            raise _broken_off(error, warehouse) from None
+            self._session = open_session()
+            attach_warehouse(self._session, warehouse)
+            self._warehouse = warehouse
+        return self._warehouse, self._connection, self._session
 
-    def _cycle(
-        self,
-        warehouse: Warehouse,
-        connection: Connection,
-        command: str,
-        tests: bool,
-        patience: float,
-        progress: Progress,
-    ) -> CycleResult:
-        fingerprint = project_fingerprint(self._settings)
-        if self._dbt is None or fingerprint != self._parsed:
-            self._dbt = Dbt(self._settings, warehouse, keep_project=self._unattended)
-            self._parsed = fingerprint
-        dbt = self._dbt
-        tests = tests or (self._unattended and fingerprint != self._tested)
-        full = tests or fingerprint != _built_fingerprint(connection)
-        clean = last_run_was_clean(connection, mt5_bars.SOURCE)
-        run = Run.start(connection, mt5_bars.SOURCE, command)
+
+@contextmanager
+def recorded(tools: Tools, command: str) -> Iterator[Run]:
+    """The record of a run, closed as failed by an exception, where the connection still allows it."""
+    run = Run.start(tools.connection, mt5_bars.SOURCE, command)
+    try:
+        yield run
+    except BaseException as error:
+        with suppress(psycopg2.Error):
+            run.finish("failed", error=complaint(error, tools.warehouse.uri))
+        raise
+
+
+def _cycle(tools: Tools, command: str, tests: bool, patience: float, progress: Progress) -> CycleResult:
+    full = tests or not tools.built
+    with recorded(tools, command) as run:
         with ThreadPoolExecutor(max_workers=1) as aside:
-            try:
-                # a big build is certain to come: parse the project while DuckDB reads and lands
-                parsed = aside.submit(dbt.parse) if full or not clean else None
-                progress("reading the SQLite file", None, None)
-                result = CycleResult(self._extract_and_land(warehouse, run, patience))
-                if parsed:
-                    parsed.result()
-                tables = _changed_tables(self._project, result.extraction) if clean else self._project.candle_tables
-                if full:
-                    result.transform = _build(dbt, connection, None, tests=tests, progress=progress)
-                elif tables:
-                    result.transform = _increment(dbt, connection, tables, progress=progress)
-            except (psycopg2.Error, duckdb.Error) as error:
-                broken_off = _broken_off(error, warehouse)
-                _record_failure(run, broken_off)
-                raise broken_off from None
-            except BaseException as error:
-                _record_failure(run, error)
-                raise
-        _record(run, result, fingerprint if full and not result.transform.models_failed else None)
+            # a big build is certain to come: parse the project while DuckDB reads and lands
+            parsed = aside.submit(tools.dbt.parse) if full or not tools.clean else None
+            progress("reading the SQLite file", None, None)
+            result = CycleResult(_extract_and_land(tools, run, patience))
+            if parsed:
+                parsed.result()
+        if full:
+            result.transform = tools.build(progress, tests=tests)
+        elif tools.clean:
+            result.transform = tools.increment(tools.tables_on(result.extraction.changed_grids), progress)
+        else:
+            result.transform = tools.increment(tools.project.candle_tables, progress)
+        grown = [symbol for symbol, outcome in result.extraction.outcomes.items() if outcome.rows_new]
+        tools.prune(tools.project.symbols if full else grown, result.transform.failed)
+        _record(run, result, tools.fingerprint if full and not result.transform.models_failed else None)
         result.seconds = _duration(run)
-        if tests:
-            self._tested = fingerprint
-        return result
-
-    def _extract_and_land(self, warehouse: Warehouse, run: Run, patience: float) -> Extraction:
-        path = self._settings.require_sqlite_path()
-        newest = mt5_bars.watermarks(run.connection, self._project.symbols)
-        lookback = self._settings.lookback_minutes * 60
-        since = {symbol: None if mark is None else mark - lookback for symbol, mark in newest.items()}
-        session = self._session or open_session()
-        retrying = Retrying(
-            retry=retry_if_exception_type(SourceBusyError),
-            wait=wait_exponential_jitter(initial=0.1, max=2.0),
-            stop=stop_before_delay(patience),
-            reraise=True,
-        )
-        try:
-            extraction: Extraction = retrying(mt5_bars.extract, session, path, since)
-        except SourceBusyError as busy:
-            return Extraction({}, error=str(busy))
-        if self._session is None:
-            attach_warehouse(session, warehouse)
-            self._session = session
-        mt5_bars.land(session, run, extraction, since, self._project.timeframes.values())
-        return extraction
-
-
-def _broken_off(error: Exception, warehouse: Warehouse) -> WarehouseUnavailableError:
-    return WarehouseUnavailableError(f"the run broke off: {complaint(error, warehouse.uri)}")
-
-
-def _changed_tables(project: Project, extraction: Extraction) -> tuple[str, ...]:
-    """The candle tables that a changed row belongs to."""
-    return tuple(
-        f"{symbol}_{name.lower()}"
-        for symbol in project.symbols
-        for name, minutes in project.timeframes.items()
-        if (symbol, minutes) in extraction.changed_grids
-    )
-
-
-def _increment(dbt: Dbt, connection: Connection, tables: Sequence[str], *, progress: Progress) -> TransformResult:
-    """Bring the tables up to date: by replay where dbt has run their increment before, by dbt itself elsewhere."""
-    replayed = dbt.replay(connection, tables)
-    left = [table for table in tables if table not in set(replayed)]
-    result = _build(dbt, connection, left, tests=False, progress=progress) if left else TransformResult()
-    result.built += len(replayed)
     return result
 
 
-def _build(
-    dbt: Dbt, connection: Connection, tables: Sequence[str] | None, *, tests: bool, progress: Progress
-) -> TransformResult:
-    """Run dbt on the tables, or on everything where they are None."""
-    step = "building and testing" if tests else "building tables"
-    total = models_in_project() if tables is None else len(tables)
-    progress(step, 0, total)
-    return dbt.run(
-        "build" if tests else "run",
-        *(() if tables is None else ("--select", *tables)),
-        progress=lambda _, finished: progress(step, finished, total),
-        guard=lambda: require_alive(connection),
-    )
+def _extract_and_land(tools: Tools, run: Run, patience: float) -> Extraction:
+    newest = mt5_bars.watermarks(run.connection, tools.project.symbols)
+    lookback = tools.settings.lookback_minutes * 60
+    since = {symbol: None if mark is None else mark - lookback for symbol, mark in newest.items()}
+    extraction = tools.extract(since, patience=patience)
+    if extraction.error is None:
+        mt5_bars.compare(tools.session, run.connection, extraction, since, tools.project.timeframes.values())
+        mt5_bars.land(tools.session, run, extraction, since)
+        mt5_bars.record(run, extraction)
+    return extraction
 
 
 def _built_fingerprint(connection: Connection) -> Any:
@@ -224,24 +277,13 @@ def _built_fingerprint(connection: Connection) -> Any:
 
 
 def _record(run: Run, result: CycleResult, fingerprint: str | None) -> None:
-    problems = [result.extraction.error] if result.extraction.error else []
-    problems += [
-        f"{outcome.symbol}: {outcome.error}" for outcome in result.extraction.outcomes.values() if not outcome.ok
-    ]
-    problems += [f"{name}: {message}" for name, message in result.transform.failed.items()]
     run.finish(
         "done" if result.ok else "partial",
         models_built=result.transform.built,
         models_failed=result.transform.models_failed,
         project_fingerprint=fingerprint,
-        error="; ".join(problems) or None,
+        error="; ".join(result.extraction.problems + result.transform.problems) or None,
     )
-
-
-def _record_failure(run: Run, error: BaseException) -> None:
-    """Record why the run ended early, where the connection still allows it."""
-    with suppress(psycopg2.Error):
-        run.finish("failed", error=str(error) or type(error).__name__)
 
 
 def _duration(run: Run) -> float:

@@ -82,7 +82,6 @@ class Batch:
         self._session = session
         self._run = run
         self._extracted_at = f"(select extracted_at from ops.sync_runs where run_id = {run.run_id})"
-        self.require_lock()
         # greatest(): the machine's clock may have been set back since the last batch
         self.execute(
             "update ops.sync_runs set extracted_at = greatest(clock_timestamp(),"
@@ -100,20 +99,11 @@ class Batch:
 
     def execute(self, sql: str) -> None:
         """Run statements in the warehouse, inside the transaction."""
-        self._session.execute(f"call postgres_execute({literal(ALIAS)}, {literal(sql)})")
+        _execute(self._session, sql)
 
     def copy(self, temporary: str, columns: Mapping[str, str], rows: str) -> None:
-        """COPY the rows of a DuckDB query into a temporary table of the session, empty again at commit.
-
-        The table has an index on its first column, by which its rows are told apart later.
-        """
-        fields = ", ".join(f"{identifier(name)} {kind}" for name, kind in columns.items())
-        self.execute(
-            f"create temp table if not exists {temporary} ({fields}) on commit delete rows;"
-            f" create index if not exists {temporary}_first on {temporary} ({identifier(next(iter(columns)))})"
-        )
-        self._session.execute("call pg_clear_cache()")  # or DuckDB may not know yet that there is a pg_temp
-        self._session.execute(f"insert into {ALIAS}.pg_temp.{temporary} {rows}")
+        """COPY the rows of a DuckDB query into a temporary table; see `copy_to_temporary`."""
+        copy_to_temporary(self._session, temporary, columns, rows)
 
     def load(self, target: StagingTable, rows: str) -> None:
         """COPY the rows of a DuckDB query straight into the target, which must not hold any of their keys."""
@@ -182,20 +172,79 @@ def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -
         ) from None
 
 
+def _execute(session: duckdb.DuckDBPyConnection, sql: str) -> None:
+    session.execute(f"call postgres_execute({literal(ALIAS)}, {literal(sql)})")
+
+
+def copy_to_temporary(session: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], rows: str) -> None:
+    """COPY the rows of a DuckDB query into a temporary table of the open transaction's connection.
+
+    The table is empty again at commit. It has an index on its first column, by which its rows are told apart later.
+    """
+    fields = ", ".join(f"{identifier(column)} {kind}" for column, kind in columns.items())
+    _execute(
+        session,
+        f"create temp table if not exists {name} ({fields}) on commit delete rows;"
+        f" create index if not exists {name}_first on {name} ({identifier(next(iter(columns)))})",
+    )
+    session.execute("call pg_clear_cache()")  # or DuckDB may not know yet that there is a pg_temp
+    session.execute(f"insert into {ALIAS}.pg_temp.{name} {rows}")
+
+
 @contextmanager
-def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[Batch]:
-    """One landing transaction: commits at the end of the block, rolls back on any error."""
+def transaction(session: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """One transaction of session and warehouse: commits at the end of the block, rolls back on any error."""
     session.execute("begin")
     try:
-        batch = Batch(session, run)
-        yield batch
-        batch.require_lock()
+        yield
         session.execute("commit")
     except BaseException:
         # a failed statement may have ended the transaction already
         with suppress(duckdb.Error):
             session.execute("rollback")
         raise
+
+
+@contextmanager
+def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[Batch]:
+    """One landing transaction, under the run lock from its first to its last statement."""
+    with transaction(session):
+        batch = Batch(session, run)
+        batch.require_lock()
+        yield batch
+        batch.require_lock()
+
+
+def bar_digest(bar: str, columns: Sequence[str]) -> str:
+    """Postgres' side: the first 16 bytes of the SHA-256 of a bar's columns, as an expression over the alias `bar`."""
+    values = ", ".join(f"{bar}.{identifier(name)}" for name in columns)
+    return f"substring(sha256(convert_to(row({values})::text, 'UTF8')) from 1 for 16)"
+
+
+def prune(connection: Connection, table: StagingTable, keep: int) -> None:
+    """Let go of all but the newest `keep` bars of a symbol, whole minutes at a time; a digest of each stays."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            with surplus as (
+                select (timestamp / 60 + 1) * 60 as until
+                from {table.relation}
+                order by timestamp desc
+                offset %(keep)s limit 1
+            ),
+            pruned as (
+                delete from {table.relation}
+                where timestamp < (select until from surplus)
+                returning *
+            )
+            insert into ops.pruned_bars as known (symbol, timestamp, digest)
+            select %(symbol)s, pruned.timestamp, {bar_digest("pruned", list(table.columns))}
+            from pruned
+            on conflict (symbol, timestamp) do update set digest = excluded.digest
+            where known.digest <> excluded.digest
+            """,
+            {"keep": keep, "symbol": table.name},
+        )
 
 
 def last_run_was_clean(connection: Connection, source: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -14,17 +14,23 @@ from extract.landing import (
     Batch,
     Run,
     StagingTable,
+    bar_digest,
+    copy_to_temporary,
     landing,
     open_rejects,
     record_symbols,
+    transaction,
 )
-from extract.mt5_file import COLUMNS, NUMBERS, TEXTS, Extraction, read_file
+from extract.mt5_file import COLUMNS, NUMBERS, TEXTS, Extraction, next_timestamp, read_file
 from extract.warehouse import Connection
 
 SOURCE = "mt5"
 TYPES = {"timestamp": "bigint"} | {name: "double precision" if name in NUMBERS else "text" for name in COLUMNS[1:]}
 # A bar outside is no bar: milliseconds instead of seconds, or a terminal without a clock.
 LAST_TIMESTAMP = 4_102_444_800  # 2100-01-01
+# How many seconds of bars are read at a time when all of the file is: 14 days, or 4,000 bars of five minutes, hold the
+# file for some 30 ms.
+WINDOW = 14 * 86_400
 KEY = (
     f"case when regexp_full_match(timestamp, '[0-9]+([.]0*)?') and try_cast(timestamp as bigint) < {LAST_TIMESTAMP}"
     " then try_cast(timestamp as bigint) end"
@@ -54,8 +60,29 @@ def watermarks(connection: Connection, symbols: Iterable[str]) -> dict[str, int 
         return dict(cursor.fetchall())
 
 
-def extract(session: duckdb.DuckDBPyConnection, path: Path, since: Mapping[str, int | None]) -> Extraction:
+def windows(session: duckdb.DuckDBPyConnection, path: Path, symbol: str) -> Iterator[tuple[int, int | None]]:
+    """All of a symbol's bars in spans of `WINDOW` seconds, as `since` and `until` for `extract`; gaps are skipped.
+
+    Raises:
+        SourceError: the file as a whole cannot be read.
+    """
+    since = next_timestamp(session, path, symbol, 0, LAST_TIMESTAMP)
+    while since is not None:
+        until = since + WINDOW
+        following = next_timestamp(session, path, symbol, until, LAST_TIMESTAMP)
+        if following is None:
+            break
+        yield since, until
+        since = following
+    yield since or 0, None  # what is no number sorts behind the numbers
+
+
+def extract(
+    session: duckdb.DuckDBPyConnection, path: Path, since: Mapping[str, int | None], until: int | None = None
+) -> Extraction:
     """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the session.
+
+    `until` (exclusive) leaves out later bars, and with them every row whose timestamp is no number.
 
     Leaves two tables there: `mt5_delta` (symbol and COLUMNS, typed) and `mt5_rejects` (REJECT_COLUMNS: what
     could not be typed). A symbol that cannot be read is `failed` in the outcome and stops no other.
@@ -63,7 +90,7 @@ def extract(session: duckdb.DuckDBPyConnection, path: Path, since: Mapping[str, 
     Raises:
         SourceError: the file as a whole cannot be read.
     """
-    extraction = read_file(session, path, since)
+    extraction = read_file(session, path, since, until)
     _type_values(session)
     return extraction
 
@@ -129,26 +156,32 @@ def _collect_rejects(session: duckdb.DuckDBPyConnection) -> None:
     session.execute("insert into mt5_rejects " + " union all ".join(selects))
 
 
-def land(
+def compare(
     session: duckdb.DuckDBPyConnection,
-    run: Run,
+    connection: Connection,
     extraction: Extraction,
     since: Mapping[str, int | None],
     grids: Iterable[int],
+    until: int | None = None,
 ) -> None:
-    """Write what differs from staging, in one transaction; nothing where nothing differs.
+    """Find out what of the bars read differs from the warehouse; `since` and `until` as they were read.
 
-    Fills in each outcome's `rows_changed`, `rejects` and final status, which of the `grids` (lengths in
-    minutes) have changed, and the run record's counts.
+    Fills in each outcome's `rows_changed`, `rejects` and final status, and which of the `grids` (lengths in
+    minutes) have changed. Leaves the tables `mt5_changed`, `rejects_new` and `rejects_gone` for `land`.
     """
-    _keep_changed(session, since)
-    _diff_rejects(session, open_rejects(run.connection, SOURCE))
+    _find_changed(session, since, until)
+    _diff_rejects(session, open_rejects(connection, SOURCE))
     changed = dict(session.execute("select symbol, count(*) from mt5_changed group by symbol").fetchall())
     newest = dict(session.execute("select symbol, max(timestamp) from mt5_delta group by symbol").fetchall())
     rejected = dict(session.execute("select entity, count(*) from mt5_rejects group by entity").fetchall())
+    counting = "select symbol, count(*) from {} anti join {} using (symbol, timestamp) group by symbol"
+    new = dict(session.execute(counting.format("mt5_changed", "mt5_staged")).fetchall())
+    gone = dict(session.execute(counting.format("mt5_staged", "mt5_delta")).fetchall())
     for symbol, outcome in extraction.outcomes.items():
         outcome.rows_changed = changed.get(symbol, 0)
         outcome.rejects = rejected.get(symbol, 0)
+        outcome.rows_new = new.get(symbol, 0)
+        outcome.rows_gone = gone.get(symbol, 0)
         outcome.newest = newest.get(symbol)
         if outcome.rows_changed:
             outcome.status = "landed"
@@ -159,12 +192,21 @@ def land(
             " where (timestamp // 60) % minutes = 0"
         ).fetchall()
     )
+
+
+def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, since: Mapping[str, int | None]) -> None:
+    """Write what `compare` found, in one transaction; nothing where nothing differs."""
+    changed = [symbol for symbol, outcome in extraction.outcomes.items() if outcome.rows_changed]
     rejects_differ = session.execute("select exists (from rejects_new) or exists (from rejects_gone)").fetchone()
     if changed or rejects_differ == (True,):
         with landing(session, run) as batch:
             _write(batch, changed, since)
             if rejects_differ == (True,):
                 batch.record_rejects("select * from rejects_new", "select * from rejects_gone")
+
+
+def record(run: Run, extraction: Extraction) -> None:
+    """Put the counts into the run's record, and how each symbol was found into its own."""
     run.update(rows_read=extraction.rows_read, rows_changed=extraction.rows_changed, rows_rejected=extraction.rejects)
     record_symbols(
         run.connection,
@@ -197,23 +239,60 @@ def _write(batch: Batch, changed: Iterable[str], since: Mapping[str, int | None]
         batch.upsert(staging_table(symbol), f"select {columns} from mt5_bars where symbol = {literal(symbol)}")
 
 
-def _keep_changed(session: duckdb.DuckDBPyConnection, since: Mapping[str, int | None]) -> None:
-    """Fill `mt5_changed` with the rows staging lacks or holds with other values."""
+def _find_changed(session: duckdb.DuckDBPyConnection, since: Mapping[str, int | None], until: int | None) -> None:
+    """Make the view `mt5_changed`: the bars that the warehouse lacks or has with other values."""
     columns = ", ".join(COLUMNS)
+    end = "" if until is None else f" and timestamp < {until}"
     staged = " union all ".join(
         f"select {literal(symbol)} as symbol, {columns} from {staging_table(symbol).relation}"
-        f" where timestamp >= {start}"
+        f" where timestamp >= {start}{end}"
         for symbol, start in since.items()
         if start is not None
     )
     if not staged:
-        session.execute("create or replace temp view mt5_changed as select * from mt5_delta")
+        session.execute("create or replace temp table mt5_staged as from mt5_delta limit 0")
+        session.execute("create or replace temp view mt5_changed as from mt5_delta")
         return
     session.execute(
-        "create or replace temp table mt5_differing as select * from mt5_delta except"
-        f" select * from postgres_query({literal(ALIAS)}, {literal(staged)})"
+        f"create or replace temp table mt5_staged as from postgres_query({literal(ALIAS)}, {literal(staged)})"
     )
-    session.execute("create or replace temp view mt5_changed as select * from mt5_differing")
+    session.execute("create or replace temp table mt5_differing as from mt5_delta except from mt5_staged")
+    session.execute("create or replace temp view mt5_changed as from mt5_differing")
+    # a bar older than all that staging has of the time read: it may have been there and been pruned
+    old = "from mt5_differing semi join mt5_oldest on {}".format(
+        "mt5_differing.symbol = mt5_oldest.symbol and mt5_differing.timestamp < mt5_oldest.timestamp"
+    )
+    session.execute(
+        "create or replace temp view mt5_oldest as"
+        " select symbol, coalesce(min(mt5_staged.timestamp), 9223372036854775807) as timestamp"
+        " from (select distinct symbol from mt5_differing) left join mt5_staged using (symbol) group by symbol"
+    )
+    if session.execute(f"select exists ({old})").fetchone() == (True,):
+        _leave_out_pruned(session, old)
+
+
+def _leave_out_pruned(session: duckdb.DuckDBPyConnection, old: str) -> None:
+    """Take the bars that are as they were when staging let go of them out of `mt5_changed`.
+
+    A candle is made of all bars of its minute, so one changed bar brings the others of its minute back.
+    """
+    pruned_as_it_is = (
+        "select symbol, timestamp from mt5_questioned as bar join ops.pruned_bars using (symbol, timestamp)"
+        f" where pruned_bars.digest = {bar_digest('bar', COLUMNS)}"
+    )
+    with transaction(session):
+        copy_to_temporary(session, "mt5_questioned", {"symbol": "text"} | TYPES, old)
+        session.execute(
+            "create or replace temp table mt5_known as"
+            f" from postgres_query({literal(ALIAS)}, {literal(pruned_as_it_is)})"
+        )
+    session.execute(
+        "delete from mt5_known where (symbol, timestamp // 60) in"
+        " (select symbol, timestamp // 60 from mt5_differing anti join mt5_known using (symbol, timestamp))"
+    )
+    session.execute(
+        "create or replace temp view mt5_changed as from mt5_differing anti join mt5_known using (symbol, timestamp)"
+    )
 
 
 def _diff_rejects(session: duckdb.DuckDBPyConnection, unresolved: Sequence[tuple[str, str, str, str, str]]) -> None:

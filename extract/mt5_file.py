@@ -8,7 +8,8 @@ tears rows written together and can drop the newest one (see DECISIONS.md).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +57,8 @@ class SymbolOutcome:
     table: str | None = None
     rows_read: int = 0
     rows_changed: int = 0
+    rows_new: int = 0  # of those changed, the ones staging had no bar for
+    rows_gone: int = 0  # bars staging has of the time read, and the file has not
     rejects: int = 0
     newest: int | None = None  # Unix seconds, among the rows read
     error: str | None = None
@@ -80,7 +83,13 @@ class Extraction:
     @property
     def ok(self) -> bool:
         """Whether file and symbols need nobody's attention."""
-        return self.error is None and all(outcome.ok for outcome in self.outcomes.values())
+        return not self.problems
+
+    @property
+    def problems(self) -> list[str]:
+        """What needs attention, each in one line."""
+        file = [self.error] if self.error else []
+        return file + [f"{name}: {outcome.error}" for name, outcome in self.outcomes.items() if not outcome.ok]
 
     @property
     def rows_read(self) -> int:
@@ -132,22 +141,60 @@ def symbol_of(table: str, symbols: Iterable[str]) -> str | None:
     return None
 
 
-def read_file(session: duckdb.DuckDBPyConnection, path: Path, since: Mapping[str, int | None]) -> Extraction:
+def read_file(
+    session: duckdb.DuckDBPyConnection, path: Path, since: Mapping[str, int | None], until: int | None = None
+) -> Extraction:
     """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the table `mt5_raw`.
 
-    A symbol that cannot be read is `failed` in the outcome and stops no other.
+    `until` (exclusive) leaves out later bars, and with them every row whose timestamp is no number. A symbol that
+    cannot be read is `failed` in the outcome and stops no other.
 
     Raises:
         SourceError: the file as a whole cannot be read.
     """
+    with _attached(session, path):
+        extraction, tables = _find_tables(session, path, list(since))
+        selects = {symbol: _select(symbol, table, since[symbol], until) for symbol, table in tables.items()}
+        _read(session, selects, extraction)
+        for symbol in selects:
+            outcome = extraction.outcomes[symbol]
+            if outcome.status == "missing":
+                outcome.status = "unchanged" if outcome.rows_read or since[symbol] is not None else "empty"
+    return extraction
+
+
+def next_timestamp(session: duckdb.DuckDBPyConnection, path: Path, symbol: str, since: int, until: int) -> int | None:
+    """The oldest of a symbol's bars from `since` on and before `until`, Unix seconds; None where there is none.
+
+    Raises:
+        SourceError: the file as a whole cannot be read.
+    """
+    with _attached(session, path):
+        _, tables = _find_tables(session, path, [symbol])
+        if symbol not in tables:
+            return None
+        try:
+            ((oldest,),) = _sqlite(
+                session,
+                f"select cast(min(timestamp) as integer) from {identifier(tables[symbol])}"
+                f" where timestamp >= {since} and timestamp < {until}",
+            )
+        except duckdb.Error as error:
+            if _is_locked(error):
+                raise _locked(error) from None
+            return None  # whoever reads the symbol's bars will find out why
+    return None if oldest is None else int(oldest)
+
+
+@contextmanager
+def _attached(session: duckdb.DuckDBPyConnection, path: Path) -> Iterator[None]:
+    """The file as `mt5`. DuckDB opens it for each query and keeps no lock between them."""
     check_file(path)
     session.execute(f"attach {literal(str(path))} as mt5 (type sqlite, read_only)")
     try:
-        extraction, tables = _find_tables(session, path, list(since))
-        _read(session, tables, since, extraction)
+        yield
     finally:
         session.execute("detach mt5")
-    return extraction
 
 
 def _find_tables(
@@ -199,18 +246,12 @@ def _find_tables(
     return Extraction(outcomes, sorted(ignored)), tables
 
 
-def _read(
-    session: duckdb.DuckDBPyConnection,
-    tables: Mapping[str, str],
-    since: Mapping[str, int | None],
-    extraction: Extraction,
-) -> None:
+def _read(session: duckdb.DuckDBPyConnection, selects: Mapping[str, str], extraction: Extraction) -> None:
     """Fill `mt5_raw` (every value as text) in one statement; symbol by symbol only where that one fails."""
     texts = ", ".join(f"{name} varchar" for name in ("symbol", *COLUMNS))
     session.execute(f"create or replace temp table mt5_raw ({texts})")
-    if not tables:
+    if not selects:
         return
-    selects = {symbol: _select(symbol, table, since[symbol]) for symbol, table in tables.items()}
     try:
         _copy_raw(session, " union all ".join(selects.values()))
     except duckdb.Error as error:
@@ -222,12 +263,8 @@ def _read(
             except duckdb.Error as failure:
                 extraction.outcomes[symbol].status = "failed"
                 extraction.outcomes[symbol].error = _reason(failure)
-    counted = dict(session.execute("select symbol, count(*) from mt5_raw group by symbol").fetchall())
-    for symbol in tables:
-        outcome = extraction.outcomes[symbol]
-        outcome.rows_read = counted.get(symbol, 0)
-        if outcome.status == "missing":
-            outcome.status = "unchanged" if outcome.rows_read or since[symbol] is not None else "empty"
+    for symbol, rows in session.execute("select symbol, count(*) from mt5_raw group by symbol").fetchall():
+        extraction.outcomes[symbol].rows_read = rows
 
 
 def exact_text(column: str) -> str:
@@ -242,7 +279,7 @@ def exact_text(column: str) -> str:
     )
 
 
-def _select(symbol: str, table: str, since: int | None) -> str:
+def _select(symbol: str, table: str, since: int | None, until: int | None) -> str:
     """SQLite's side: every value as text."""
     key, *values = map(identifier, COLUMNS)
     cells = [
@@ -252,6 +289,8 @@ def _select(symbol: str, table: str, since: int | None) -> str:
     ]
     cells += [exact_text(name) for name in values]
     select = f"select {literal(symbol)} as symbol, {', '.join(cells)} from {identifier(table)}"
+    if until is not None:
+        return f'{select} where "timestamp" >= {since or 0} and "timestamp" < {until}'
     if since is None:
         return select
     # text and blobs sort after every number, so the WHERE keeps them; NULL it does not. As an OR it would cost the

@@ -23,11 +23,15 @@ from tenacity import (
 
 from extract.cycle import CycleResult, Pipeline
 from extract.mt5_file import SourceError
+from extract.reconcile import reconcile, seconds_until_due
 from extract.settings import Project, Settings
 from extract.transform import TransformError
 from extract.warehouse import LockHeldError, WarehouseError, WarehouseUnavailableError
 
 log = logging.getLogger("tradehouse")
+
+RETRY_RECONCILIATION = 600.0
+"""Seconds before a reconciliation that could not run is tried again; it may have taken a while to fail."""
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Service:
     Attributes:
         every: seconds from the start of one tick to the start of the next.
         build_every: seconds between full builds with all tests.
+        reconcile_every: seconds between reconciliations of the whole file.
         stop: set it to end after the step in hand.
     """
 
@@ -44,8 +49,10 @@ class Service:
     project: Project
     every: float
     build_every: float
+    reconcile_every: float
     stop: threading.Event = field(default_factory=threading.Event)
     _next_build: float = 0.0
+    _next_reconciliation: float = 0.0
     _trouble: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,18 +79,30 @@ class Service:
         log.info("stopped")
 
     def _tick(self, started: float) -> None:
+        with self._enduring("cycle"):
+            self._report(self._cycle_with_retries(started + self.every))
+        in_order = not {"cycle", "lock"} & self._trouble.keys()
+        if in_order and time.monotonic() >= self._next_reconciliation and not self.stop.is_set():
+            self._next_reconciliation = time.monotonic() + RETRY_RECONCILIATION
+            with self._enduring("reconcile"):
+                self._reconcile_if_due()
+
+    @contextmanager
+    def _enduring(self, step: str) -> Iterator[None]:
+        """Note what goes wrong in a step, and when it no longer does; nothing ends the service."""
         try:
-            result = self._cycle_with_retries(started + self.every)
+            yield
         except LockHeldError as held:
             self._note("lock", str(held))
         except (SourceError, TransformError, WarehouseError) as error:
-            self._note("cycle", str(error))
+            self._pipeline.disconnect()
+            self._note(step, str(error))
         except Exception as error:
+            self._pipeline.disconnect()
             log.debug("unexpected", exc_info=True)
-            self._note("cycle", f"unexpected {type(error).__name__}: {error}")
+            self._note(step, f"unexpected {type(error).__name__}: {error}")
         else:
-            self._clear("lock", "cycle")
-            self._report(result)
+            self._clear("lock", step)
 
     def _cycle_with_retries(self, deadline: float) -> CycleResult:
         """One cycle, tried again while the warehouse does not answer and the tick lasts."""
@@ -104,14 +123,23 @@ class Service:
                 tests=time.monotonic() >= self._next_build,
                 patience=max(0.0, deadline - time.monotonic()),
             )
-        except LockHeldError:
-            raise
-        except BaseException:
+        except WarehouseUnavailableError:
             self._pipeline.disconnect()
             raise
         if result.transform.tested:
             self._next_build = time.monotonic() + self.build_every
         return result
+
+    def _reconcile_if_due(self) -> None:
+        wait = seconds_until_due(self._pipeline, self.reconcile_every)
+        if wait <= 0:
+            started = time.monotonic()
+            result = reconcile(self._pipeline, self.project.symbols)
+            log.info("reconciled in %.1f s: %s", time.monotonic() - started, result.summary)
+            for problem in result.problems:
+                log.error("reconcile: %s", problem)
+            wait = self.reconcile_every
+        self._next_reconciliation = time.monotonic() + wait
 
     def _report(self, result: CycleResult) -> None:
         """Log what was done, and each trouble when it comes and when it goes."""

@@ -41,6 +41,11 @@ class Settings(BaseSettings):
         default=60, ge=0, description="How far behind the newest landed bar each run reads again for revisions."
     )
     max_rows_per_table: int = Field(default=10_000, ge=1, description="How many newest rows a candle table keeps.")
+    staging_rows_per_symbol: int = Field(
+        default=10_000,
+        ge=1_000,
+        description="How many newest bars of a symbol staging keeps once all tables have them.",
+    )
     sync_interval_seconds: int = Field(default=30, ge=1, description="Seconds between cycles of an unattended run.")
     dbt_threads: int = Field(default=4, ge=1, description="How many models dbt builds at once.")
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(

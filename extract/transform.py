@@ -41,6 +41,7 @@ class TransformResult:
     tests_passed: int = 0
     tested: bool = False
     models_failed: int = 0
+    rows_failed: dict[str, int] = field(default_factory=dict)  # test -> rows it returned
     failed: dict[str, str] = field(default_factory=dict)  # model or test -> message
     warned: dict[str, str] = field(default_factory=dict)
 
@@ -48,6 +49,21 @@ class TransformResult:
     def ok(self) -> bool:
         """Whether every model was built and no test failed."""
         return not self.failed
+
+    def add(self, other: TransformResult) -> None:
+        """Count in what a further dbt command did."""
+        self.built += other.built
+        self.tests_passed += other.tests_passed
+        self.tested = self.tested or other.tested
+        self.models_failed += other.models_failed
+        self.rows_failed |= other.rows_failed
+        self.failed |= other.failed
+        self.warned |= other.warned
+
+    @property
+    def problems(self) -> list[str]:
+        """What failed, each in one line."""
+        return [f"{name}: {message}" for name, message in self.failed.items()]
 
 
 Progress = Callable[[str, int], None]  # (node name, nodes finished so far)
@@ -59,7 +75,7 @@ def project_fingerprint(settings: Settings) -> str:
     digest = hashlib.sha256(str(settings.max_rows_per_table).encode())
     for pattern in PROJECT_FILES:
         for file in sorted(path for path in ROOT.glob(pattern) if path.is_file()):
-            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+            digest.update(str(file).removeprefix(str(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
@@ -182,6 +198,8 @@ def _summary(results: list[Any]) -> TransformResult:
         elif status != "no-op":
             summary.failed[name] = message
             summary.models_failed += result.node.resource_type == "model"
+            if status == "fail":
+                summary.rows_failed[name] = result.failures
     return summary
 
 

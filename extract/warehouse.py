@@ -120,7 +120,14 @@ class Warehouse:
         digest = hashlib.sha256(script.encode()).hexdigest()[:12]
         version = f"Run records and rejects of the pipeline (warehouse.sql {digest})"
         staging = [f"staging.{symbol}" for symbol in symbols]
-        needed = ["ops.sync_runs", "ops.sync_symbols", "ops.rejected_rows", "staging.mt5_bar", *staging]
+        needed = [
+            "ops.sync_runs",
+            "ops.sync_symbols",
+            "ops.rejected_rows",
+            "ops.pruned_bars",
+            "staging.mt5_bar",
+            *staging,
+        ]
         missing = _value(
             connection, "select array_agg(name) from unnest(%s) as name where to_regclass(name) is null", needed
         )
@@ -232,7 +239,7 @@ def _require_plausible_uri(uri: str) -> None:
         )
 
 
-def complaint(error: Exception, uri: str) -> str:
+def complaint(error: BaseException, uri: str) -> str:
     """What the server, libpq or DuckDB complains of, on one line, without the password."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = "; ".join(lines) or type(error).__name__

@@ -58,6 +58,14 @@ create table if not exists ops.rejected_rows (
     primary key (source, entity, row_key, column_name)
 );
 
+-- What staging no longer keeps: a digest of each bar, by which a later change of it in the file is still seen.
+create table if not exists ops.pruned_bars (
+    symbol text not null,
+    timestamp bigint not null,
+    digest bytea not null,
+    primary key (symbol, timestamp)
+);
+
 -- Every `staging.<symbol>` is made like this table.
 create table if not exists staging.mt5_bar (
     timestamp bigint primary key,

@@ -8,13 +8,14 @@
     so increments and a full build end in the same table.
 
     A minute whose only bars are rejects comes out with `open` NULL, which `delete_when` takes for "delete
-    this candle"; a first build has nothing to delete. A minute without any bar does not come out at all, so pruned
-    staging never costs a candle.
+    this candle". So does, in a full refresh, a candle of the table without any bar, but for history: where staging has
+    been pruned, no bar does not mean no candle.
 #}
 {% macro candles(bars, timeframe) %}
 {% set minutes = _minutes_of(timeframe) %}
 {% set cap = max_rows_per_table() %}
 {% set on_grid = 'epoch_minute % ' ~ minutes ~ ' = 0' %}
+{% set repairing = execute and should_full_refresh() and load_cached_relation(this) is not none %}
 with
 
 newest as (
@@ -71,7 +72,11 @@ minutes_to_compute as (
         and bars.{{ on_grid }}
         and case
             when bars.epoch_minute > so_far.newest_minute then true
-            when exists (select from {{ this }} where timestamp = to_timestamp(bars.epoch_minute * 60)) then true
+            when exists (
+                select
+                from {{ this }}
+                where timestamp = to_timestamp(bars.epoch_minute * 60)
+            ) then true
             else bars.epoch_minute >= coalesce((select epoch_minute from cap), 0)
         end
     union
@@ -126,7 +131,7 @@ newest_of_minute as (
     limit {{ cap }}
 ),
 
-{% if should_full_refresh() %}
+{% if repairing %}
 
 newest_reject_of_minute as (
     select distinct on (rejects.epoch_minute) rejects.timestamp
@@ -143,12 +148,29 @@ newest_reject_of_minute as (
     order by rejects.epoch_minute desc, rejects.timestamp desc
 ),
 
+{# what staging has let go of is history, and having no bar there means nothing #}
+candles_without_bar as (
+    select candle.timestamp
+    from {{ this }} as candle
+    where candle.timestamp >= (select to_timestamp(min(epoch_minute) * 60) from {{ bars }} where not is_history)
+        and (
+            candle.timestamp <> date_trunc('minute', candle.timestamp)
+            or not exists (
+                select
+                from {{ bars }} as bars
+                where bars.timestamp >= extract(epoch from candle.timestamp)::bigint
+                    and bars.timestamp < extract(epoch from candle.timestamp)::bigint + 60
+                    and bars.{{ on_grid }}
+            )
+        )
+),
+
 {% endif %}
 
 sampled as (
     select bars.*
     from {{ bars }} as bars
-    {% if should_full_refresh() %}
+    {% if repairing %}
     where bars.timestamp in (
         select timestamp from newest_of_minute
         union all
@@ -183,6 +205,13 @@ final as (
         sampled.extracted_at as synced_at
     from sampled
     left join newest on true
+    {% if repairing %}
+    union all
+    select
+        timestamp
+        {{ ', null' * (candle_columns() | length - 1) }}
+    from candles_without_bar
+    {% endif %}
 )
 
 select * from final

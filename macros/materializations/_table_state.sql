@@ -111,17 +111,20 @@
     {% do return(aliases.get(name | trim, name | trim) ~ parenthesis ~ length == catalog_type) %}
 {% endmacro %}
 
-{# Copy history into a table just rebuilt: the old table's rows below all the new one has, in the columns both have. #}
-{% macro _take_history(target, old, contract, old_state) %}
-    {% set history_column = adapter.quote(config.get('history_column')) %}
-    {% set shared = contract.columns | map(attribute='name') | select('in', old_state.columns) | list %}
+{# Copy the rows of the table being replaced that the model did not return, in the columns both have. #}
+{% macro _take_history(rebuilt, old, contract, old_state) %}
+    {% set unique_key = _quoted(contract.unique_key) %}
+    {% set names = [] %}
+    {% set values = [] %}
+    {% for column in contract.columns if column.name in old_state.columns %}
+        {% do names.append(column.name) %}
+        {% do values.append('cast(' ~ adapter.quote(column.name) ~ ' as ' ~ column.type ~ ')') %}
+    {% endfor %}
     {% call statement('take_history') %}
-        insert into {{ target }} ({{ _quoted(shared) }})
-        select {{ _quoted(shared) }}
-        from {{ old }} as old
-        where not exists (
-            select from {{ target }} as rebuilt where rebuilt.{{ history_column }} <= old.{{ history_column }}
-        )
+        insert into {{ rebuilt }} ({{ _quoted(names) }})
+        select {{ values | join(', ') }}
+        from {{ old }}
+        where ({{ unique_key }}) not in (select {{ unique_key }} from {{ rebuilt }})
     {% endcall %}
 {% endmacro %}
 

@@ -1,7 +1,6 @@
 {#
     The one statement of an increment. `everything` says that the model's rows are the whole table: then what
-    it does not return is deleted too, but for history: rows of a `history_column` below all the model returns. The
-    model runs once; rows that equal the target's are left out before
+    it does not return is deleted too, unless the model is `keeps_history`. The model runs once; rows that equal the target's are left out before
     the insert, so that an unchanged row is neither rewritten nor locked. `report_added` leaves in the transaction's
     setting `upsert.rows_added` how many rows the table gained.
 #}
@@ -23,14 +22,12 @@
             {{ sql }}
         ) as model
     )
-    {% if delete_when or everything %}
+    {% set surplus = everything and not config.get('keeps_history') %}
+    {% if delete_when or surplus %}
     , removed as (
         delete from {{ target }} as target
-        {% if everything %}
+        {% if surplus %}
         where not exists (select from incoming where {{ same_key }}{% if delete_when %} and ({{ delete_when }}) is not true{% endif %})
-        {% if config.get('history_column') %}
-            and {{ config.get('history_column') }} >= (select min({{ config.get('history_column') }}) from incoming)
-        {% endif %}
         {% else %}
         using (select * from incoming where {{ delete_when }}) as incoming
         where {{ same_key }}

@@ -11,8 +11,8 @@
 
     A row for which `delete_when` holds is a tombstone: the target's row with that key is deleted.
 
-    Rows below all the model returns, by `history_column`, are history: no full refresh deletes them, a rebuild takes
-    them along.
+    A model that `keeps_history` returns less than its table may hold: a full refresh then deletes by tombstones alone,
+    and a rebuild takes along the rows the model does not return.
 
     The file an increment leaves in `target/run` is the whole increment, hooks included, and can be run again as it is.
 #}
@@ -31,13 +31,13 @@
     {% set rebuild = state is none or (should_full_refresh() and drift.any) %}
 
     {% if rebuild %}
+        {# the model may read its table, which therefore keeps its name as long as the model runs #}
+        {% set rebuilt = target if existing is none else make_intermediate_relation(target) %}
         {% if existing is not none %}
-            {% set to_drop = make_backup_relation(target, existing.type) %}
-            {% do drop_relation_if_exists(to_drop) %}
-            {% do adapter.rename_relation(existing, to_drop) %}
+            {% do drop_relation_if_exists(rebuilt) %}
         {% endif %}
         {% call statement('main') %}
-            create table {{ target }} as
+            create table {{ rebuilt }} as
             {% if config.get('delete_when') %}
             select * from (
                 {{ sql }}
@@ -47,9 +47,15 @@
             {{ sql }}
             {% endif %}
         {% endcall %}
-        {% do _require_contract(contract, _table_state(target)) %}
-        {% if state and config.get('history_column') %}
-            {% do _take_history(target, to_drop, contract, state) %}
+        {% do _require_contract(contract, _table_state(rebuilt)) %}
+        {% if state and config.get('keeps_history') %}
+            {% do _take_history(rebuilt, existing, contract, state) %}
+        {% endif %}
+        {% if existing is not none %}
+            {% set to_drop = make_backup_relation(target, existing.type) %}
+            {% do drop_relation_if_exists(to_drop) %}
+            {% do adapter.rename_relation(existing, to_drop) %}
+            {% do adapter.rename_relation(rebuilt, target) %}
         {% endif %}
         {% do _finish_table(target, contract, none) %}
     {% else %}

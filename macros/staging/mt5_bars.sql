@@ -1,8 +1,9 @@
 {#
     The staging view of one symbol: the landed bars with the collector's habits resolved.
-    Every landed row is kept; `is_usable` tells whether its prices make a candle.
+    Every landed row is kept; `is_usable` tells whether its prices make a candle, `is_history` whether it is of a time
+    of which staging has let bars go.
 #}
-{% macro mt5_bars(landed) %}
+{% macro mt5_bars(landed, symbol) %}
 select
     timestamp,
     timestamp / 60 as epoch_minute,
@@ -23,6 +24,14 @@ select
         {{ is_number('open') }} and {{ is_number('high') }} and {{ is_number('low') }} and {{ is_number('close') }},
         false
     ) as is_usable,
+    timestamp <= coalesce(
+        (
+            select max(timestamp)
+            from {{ source('ops', 'pruned_bars') }}
+            where symbol = '{{ symbol }}'
+        ),
+        -1
+    ) as is_history,
     extracted_at
 from {{ landed }}
 {% endmacro %}

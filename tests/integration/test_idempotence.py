@@ -63,11 +63,11 @@ def test_a_full_refresh_repairs_what_was_tampered_with(world: World) -> None:
     world.execute(
         "update eurusd_m5 set close = 9 where timestamp < '2025-01-06 01:00Z';"
         "delete from eurusd_m5 where timestamp = '2025-01-06 02:00Z';"
-        "insert into eurusd_m5 select '2001-01-01Z', open, high, low, close, fractals, null, null, null, null,"
+        "insert into eurusd_m5 select '2025-01-06 00:02Z', open, high, low, close, fractals, null, null, null, null,"
         " 1, 1, 1, null, synced_at from eurusd_m5 limit 1"
     )
     printed = world.sync("--test", code=1)
-    assert "failed: candles_match_bars_stg_mt5__eurusd_eurusd: Got 13 results" in printed
+    assert "failed: candles_match_bars_stg_mt5__eurusd_eurusd: Got 14 results" in printed
     run_dbt(world, "run", "--full-refresh", "--select", "eurusd_m5")
     world.check()
 

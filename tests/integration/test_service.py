@@ -4,71 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.collector import Collector, bar, series
+from tests.services import service
 from tests.world import World
 
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
-
-
-@dataclass
-class RunningService:
-    """A `tradehouse run` process and what it has logged so far."""
-
-    process: subprocess.Popen[bytes]
-    log_file: Path
-
-    @property
-    def log(self) -> str:
-        return self.log_file.read_text()
-
-    def await_log(self, text: str, *, times: int = 1, seconds: float = 60) -> None:
-        """Wait until the log holds the text so many times."""
-        self.await_that(lambda: self.log.count(text) >= times, f"{text!r} x {times} in the log", seconds)
-
-    def await_that(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-        """Wait for a condition while the service lives."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < deadline, f"no {what} after {seconds} s:\n{self.log}"
-            time.sleep(0.05)
-
-    def end(self) -> int:
-        """Ask it to end and return its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
-
-
-@contextmanager
-def service(world: World, *arguments: str) -> Iterator[RunningService]:
-    log_file = world.directory / "service.log"
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [Path(sys.executable).parent / "tradehouse", "run", "--every", "1", *arguments],
-            env={"PATH": os.environ["PATH"], "HOME": str(world.directory), "TZ": "Asia/Tokyo", **world.environment},
-            cwd=world.directory,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    running = RunningService(process, log_file)
-    try:
-        yield running
-        assert "Traceback" not in running.log
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def test_ticks_follow_the_source_until_sigterm(world: World) -> None:
