@@ -3,7 +3,8 @@
 
     Currencies, metals and indices trade from Sunday 17:00 to Friday 17:00 New York, which is 22:00 UTC in winter and
     21:00 in summer; some pause for the hour after 17:00 each day. Bars are due only in hours that are open in both
-    seasons, hence Sunday 23:00 to Friday 21:00, and for those with the pause not from 21:00 to 23:00 on any day.
+    seasons, hence up to Friday 21:00, and for those with the pause not from 21:00 to 23:00 on any day. They begin on
+    Sunday 23:00, because some brokers open minutes after the hour: a table of hours then has no bar of the opening.
 #}
 {% macro market_is_open(symbol, hour_of_week) %}
 (
