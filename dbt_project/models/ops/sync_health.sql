@@ -16,12 +16,13 @@ symbols as (
     select * from {{ source('ops', 'sync_symbols') }}
 ),
 
+{# a run that found the file locked has read nothing; one that failed after reading has done its part for us #}
 last_reading as (
     select max(started_at) as started_at
     from (
         select started_at
         from {{ source('ops', 'sync_runs') }}
-        where source = 'mt5' and status in ('done', 'partial')
+        where source = 'mt5' and (status = 'done' or rows_read > 0)
         order by run_id desc
         limit 1
     ) as newest
