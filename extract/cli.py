@@ -374,8 +374,10 @@ def _print_status(state: Status, project: Project, target: Warehouse) -> None:
         cells = [_table_cell(each, state.as_of) for each in state.tables if each.symbol == symbol.symbol]
         table.add_row(f"{symbol.symbol.upper()}\n{_rejects(symbol)}", _source_cell(symbol, state.as_of), *cells)
     out.print(table)
+    out.print()
     if state.runs:
         out.print(_run_table(state.runs))
+        out.print()
     errors: dict[str, list[str]] = {}
     for run in state.runs:
         if run.error:
