@@ -32,7 +32,8 @@ demo: setup ## sample SQLite file, private Postgres, one cycle, all tables
 	@printf '%s\n' 'SQLITE_PATH=trading_data.db' 'TRADEHOUSE_HOME=.' 'POSTGRESQL_URI=embedded' > $(DEMO)/.env
 	@$(IN_DEMO) demo-data trading_data.db --days 40 --keep
 	@$(IN_DEMO) sync
-	@$(IN_DEMO) status
+	@$(IN_DEMO) status || { test $$? -eq 1 && \
+	    echo 'Behind, for the sample ends when it was made. A new one: stop the warehouse, rm -r $(DEMO)'; }
 	@echo
 	@echo 'Try next:'
 	@uri=$$($(IN_DEMO) warehouse uri) && echo "  psql \"$$uri\" -c 'SELECT COUNT(*) FROM eurusd_h1;'"

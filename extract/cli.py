@@ -1,6 +1,7 @@
 """The `tradehouse` command: prints, and exits with codes. No logic.
 
-Exit codes: 0 done (also when there is nothing new or another run holds the lock), 1 partial, 2 could not run.
+Exit codes: 0 done (also when there is nothing new or another run holds the lock), 1 partial (of `status`: not all is
+current), 2 could not run.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from extract.demo_data import write_demo_data
 from extract.settings import SQL, Project, SettingsError, load_project, load_settings
-from extract.status import Status, TableState, read_status
+from extract.status import RunState, Status, SymbolState, TableState, read_status
 from extract.warehouse import (
     LockHeldError,
     Warehouse,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from extract.reconcile import Reconciliation
 
 DONE, PARTIAL, COULD_NOT_RUN = 0, 1, 2
+
+PLAIN: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False}
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -74,7 +78,8 @@ def main() -> None:
     Settings come from the environment or from .env: SQLITE_PATH, POSTGRESQL_URI (without it an embedded
     Postgres is used), LOOKBACK_MINUTES, MAX_ROWS_PER_TABLE, DBT_THREADS, LOG_LEVEL, TRADEHOUSE_HOME.
 
-    Exit codes: 0 done, 1 partial (what failed is named, the rest is done), 2 could not run.
+    Exit codes: 0 done, 1 partial (what failed is named, the rest is done; of `status`: something is stale or
+    broken), 2 could not run.
     """
 
 
@@ -186,19 +191,28 @@ def run(every: int | None, build_every: int, reconcile_every: int) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def status(as_json: bool) -> None:
-    """Show rows and newest bar of every candle table, and the last run.
+@click.option(
+    "--grace",
+    type=click.IntRange(0),
+    help="Minutes a bar may be late; give twice the interval between runs where that is more.  [default: 5]",
+)
+def status(as_json: bool, grace: int | None) -> None:
+    """Tell whether every candle table is current, and if not, what is late; then the last runs.
+
+    A table is current when it has the newest bar of its timeframe that was due while the market was open. Exit
+    codes: 0 all is current, 1 something is stale or broken, 2 could not look.
 
     Example: tradehouse status --json
     """
     settings, project = load_settings(), load_project()
     warehouse = open_warehouse(settings)
     with warehouse.reading("status") as connection:
-        state = read_status(connection, project)
+        state = read_status(connection, project, project.grace_minutes if grace is None else grace)
     if as_json:
         click.echo(json.dumps(state.as_dict(), default=lambda moment: _utc(moment).isoformat(), indent=2))
-        return
-    _print_status(state, project, warehouse)
+    else:
+        _print_status(state, project, warehouse)
+    sys.exit(DONE if state.ok else PARTIAL)
 
 
 @main.command("demo-data")
@@ -227,6 +241,7 @@ def demo_data(path: Path, days: int, seed: int, around_the_clock: bool, keep: bo
             end=datetime.now(timezone.utc),
             seed=seed,
             market_hours=not around_the_clock,
+            around_the_clock=[symbol.upper() for symbol in project.around_the_clock],
             schema_sql=SQL / "sqlite_schema.sql",
             progress=lambda _, finished, total: report("writing symbols", finished, total),
         )
@@ -406,45 +421,90 @@ def _print_reconciliation(result: Reconciliation) -> None:
 
 
 def _print_status(state: Status, project: Project, target: Warehouse) -> None:
+    """Tables for people, in 80 columns. Colour says nothing that a character does not say too."""
     table = Table(
-        title="Rows of each candle table, and its newest bar: UTC time if of today, else the date",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        title="Newest bar of source and tables (time of today, or date; UTC), rows; ! behind",
+        **PLAIN,
     )
-    table.add_column("symbol", no_wrap=True)
-    for timeframe in project.timeframes:
-        table.add_column(timeframe, justify="right", no_wrap=True)
-    by_symbol: dict[str, list[str]] = {}
-    for each in state.tables:
-        by_symbol.setdefault(each.symbol, []).append(_cell(each))
-    for symbol, cells in by_symbol.items():
-        table.add_row(symbol.upper(), *cells)
+    table.add_column("symbol\nrejects", no_wrap=True)
+    for heading in ("source", *project.timeframes):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for symbol in state.symbols:
+        cells = [_table_cell(each, state.as_of) for each in state.tables if each.symbol == symbol.symbol]
+        table.add_row(f"{symbol.symbol.upper()}\n{_rejects(symbol)}", _source_cell(symbol, state.as_of), *cells)
     out.print(table)
-    for symbol_state in state.symbols:
-        if symbol_state.status not in {"ok", "empty"}:
-            out.print(f"{symbol_state.symbol.upper()}: {symbol_state.last_error}", markup=False)
-    run = state.last_run
-    if run is None:
-        out.print("no run yet: tradehouse sync")
-    else:
-        seconds = "" if run.seconds is None else f" in {run.seconds:.1f} s"
-        out.print(
-            f"last run: {run.status}{seconds} ({run.command}, {_utc(run.started_at):%Y-%m-%d %H:%M:%S} UTC), "
-            f"{run.rows_changed:,} rows changed, {run.models_built} models built"
-        )
+    out.print()
+    if state.runs:
+        out.print(_run_table(state.runs))
+        out.print()
+    errors: dict[str, list[str]] = {}
+    for run in state.runs:
+        if run.error:
+            errors.setdefault(run.error, []).append(str(run.run_id))
+    for error, run_ids in errors.items():
+        out.print(f"run {', '.join(run_ids)}: {error}", markup=False)
     out.print(f"warehouse: {redacted(target.uri)}", markup=False)
+    if state.ok:
+        out.print(f"all {len(state.tables)} tables are current")
+    for problem in state.problems:
+        out.print(f"! {problem}", style="red", markup=False)
 
 
-def _cell(table: TableState) -> str:
-    """Rows over newest bar, narrow enough for nine of them on 80 columns."""
-    if table.rows is None:
+def _table_cell(table: TableState, as_of: datetime) -> Text:
+    """Newest bar over rows; with a mark and the lag below where it is not current."""
+    lines = [_moment(table.newest, as_of), "-" if table.rows is None else _count(table.rows)]
+    if not table.ok:
+        lines[0] += "!"
+        lines += [] if table.lag_seconds is None else [f"+{_short(table.lag_seconds)}"]
+    return Text("\n".join(lines), style="" if table.ok else "red")
+
+
+def _source_cell(symbol: SymbolState, as_of: datetime) -> str:
+    newest = _moment(symbol.source_newest, as_of)
+    return newest if symbol.status == "ok" else f"{newest}\n{symbol.status or '-'}"
+
+
+def _rejects(symbol: SymbolState) -> str:
+    return "-" if symbol.rejects is None else _count(symbol.rejects)
+
+
+def _run_table(runs: list[RunState]) -> Table:
+    table = Table(title="Last runs", **PLAIN)
+    for heading in ("run", "started (UTC)", "command", "status"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("sec", "read", "changed", "rejects", "models"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in runs:
+        table.add_row(
+            str(run.run_id),
+            f"{_utc(run.started_at):%m-%d %H:%M:%S}",
+            run.command,
+            run.status,
+            "-" if run.seconds is None else f"{run.seconds:.1f}",
+            *map(_count, (run.rows_read, run.rows_changed, run.rows_rejected, run.models_built)),
+        )
+    return table
+
+
+def _count(number: int) -> str:
+    """A number in six characters, which is what nine timeframes leave each other on 80 columns."""
+    return f"{number:,}" if number < 100_000 else f"{number / 1000:.0f}k"
+
+
+def _moment(moment: datetime | None, as_of: datetime) -> str:
+    """The time of day, or the date where it is another day's."""
+    if moment is None:
         return "-"
-    if table.newest is None:
-        return "0"
-    newest = _utc(table.newest)
-    today = datetime.now(timezone.utc).date()
-    return f"{table.rows:,}\n{newest:%H:%M}" if newest.date() == today else f"{table.rows:,}\n{newest:%m-%d}"
+    same_day = _utc(moment).date() == _utc(as_of).date()
+    return f"{_utc(moment):%H:%M}" if same_day else f"{_utc(moment):%m-%d}"
+
+
+def _short(seconds: float) -> str:
+    """A duration in its two or three most telling characters."""
+    for unit, length in (("d", 86_400), ("h", 3_600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds / 60:.0f}m"
 
 
 def _utc(moment: datetime) -> datetime:

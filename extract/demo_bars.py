@@ -48,20 +48,18 @@ class Market:
         price: level the walk starts from, in the quote currency.
         digits: decimals the broker quotes.
         volatility: standard deviation of one M5 bar's log return.
-        weekend: whether it trades from Friday 22:00 to Sunday 22:00 UTC.
     """
 
     price: float
     digits: int
     volatility: float = 0.0003
-    weekend: bool = False
 
 
 MARKETS = {
     "AUDJPY": Market(98.5, 3, 0.0004),
     "AUDUSD": Market(0.6520, 5, 0.0004),
-    "BTCUSD": Market(67500.0, 2, 0.0012, weekend=True),
-    "ETHUSD": Market(3450.0, 2, 0.0015, weekend=True),
+    "BTCUSD": Market(67500.0, 2, 0.0012),
+    "ETHUSD": Market(3450.0, 2, 0.0015),
     "EURUSD": Market(1.0850, 5),
     "GBPJPY": Market(194.2, 3, 0.0004),
     "GBPUSD": Market(1.2710, 5),

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,13 +71,14 @@ def write_demo_data(
     end: datetime,
     seed: int = 7,
     market_hours: bool = True,
+    around_the_clock: Collection[str] = (),
     schema_sql: Path,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> DemoSummary:
     """Write `days` days of M5 bars for each symbol, the last one being the bar that contains `end`.
 
-    The same symbols, days, end, seed and market_hours give the same rows. A run that is killed leaves no
-    file at `path`.
+    The same symbols, days, end, seed and trading hours give the same rows. A run that is killed leaves no file
+    at `path`.
 
     Args:
         path: file to create; its folder is created when missing.
@@ -85,8 +86,9 @@ def write_demo_data(
         days: length of the history, 288 bars each, counted back from `end`.
         end: the moment of the collector's last write, with a time zone. No bar opens later.
         seed: selects the random walk.
-        market_hours: leave out Friday 22:00 to Sunday 22:00 UTC, except for markets that trade then. An `end`
-            inside that time leaves those symbols without a forming bar.
+        market_hours: leave out Friday 22:00 to Sunday 22:00 UTC. An `end` inside that time leaves those symbols
+            without a forming bar.
+        around_the_clock: symbols that `market_hours` does not concern.
         schema_sql: DDL of the file, `sql/sqlite_schema.sql`.
         progress: called after each symbol with its name, the symbols done, and the symbols in all.
 
@@ -111,7 +113,8 @@ def write_demo_data(
         with closing(_open_new(partial, schema_sql)) as connection:
             _require_tables(connection, symbols, schema_sql)
             opens = _bar_opens(days, int(end.timestamp()))
-            summary = _fill(connection, symbols, opens, int(end.timestamp()), seed, market_hours, progress)
+            closing_symbols = set(symbols) - set(around_the_clock) if market_hours else set()
+            summary = _fill(connection, symbols, opens, int(end.timestamp()), seed, closing_symbols, progress)
         _refuse_existing(path)
         partial.rename(path)
     finally:
@@ -147,7 +150,10 @@ def _bar_opens(days: int, end: int) -> range:
 
 
 def market_is_open(timestamp: int) -> bool:
-    """Say whether currencies, metals and indices trade: closed from Friday 22:00 to Sunday 22:00 UTC."""
+    """Say whether a market that closes at weekends trades: not from Friday 22:00 to Sunday 22:00 UTC.
+
+    A simulated year has no summer time. The hours are a superset of those in which the warehouse expects bars.
+    """
     # 1970-01-01 was a Thursday, day 3 of a week that starts on Monday.
     minute_of_week = (timestamp // 60 + 3 * 1440) % _MINUTES_PER_WEEK
     return not _FRIDAY_CLOSE <= minute_of_week < _SUNDAY_OPEN
@@ -159,7 +165,7 @@ def _fill(
     opens: range,
     end: int,
     seed: int,
-    market_hours: bool,
+    closing_symbols: Collection[str],
     progress: Callable[[str, int, int], None] | None,
 ) -> DemoSummary:
     """Write all symbols in one transaction."""
@@ -169,7 +175,8 @@ def _fill(
     for done, symbol in enumerate(symbols, start=1):
         market = MARKETS.get(symbol, OTHER_MARKET)
         rows_before = summary.rows
-        bars = _chart_bars(symbol, market, _traded(opens, market, market_hours), end, seed)
+        traded = filter(market_is_open, opens) if symbol in closing_symbols else opens
+        bars = _chart_bars(symbol, market, traded, end, seed)
         connection.executemany(
             f'insert into "{symbol}" ({", ".join(Bar._fields)}) values ({placeholders})',
             _spoilt_and_counted(bars, opens[-1], summary),
@@ -179,10 +186,6 @@ def _fill(
             progress(symbol, done, len(symbols))
     connection.execute("commit")
     return summary
-
-
-def _traded(opens: range, market: Market, market_hours: bool) -> Iterable[int]:
-    return opens if market.weekend or not market_hours else filter(market_is_open, opens)
 
 
 def _chart_bars(symbol: str, market: Market, opens: Iterable[int], end: int, seed: int) -> Iterator[Bar]:

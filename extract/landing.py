@@ -19,6 +19,12 @@ from extract.duck import identifier, literal
 from extract.warehouse import LOCK_KEY, Connection, Warehouse, WarehouseError, redacted
 
 ALIAS = "wh"
+RETENTION_DAYS = 30
+"""How long run records and resolved rejects are kept."""
+TIDY_EVERY = 100
+"""Runs from one deletion of old records to the next."""
+TIDY_ROWS = 1000
+"""Records of each kind that one deletion takes at most, so that none takes long."""
 REJECT_COLUMNS = ("entity", "row_key", "column_name", "reason", "original")
 
 
@@ -60,7 +66,33 @@ class Run:
             )
             row = cursor.fetchone()
         assert row is not None
-        return cls(row[0], source, connection)
+        run = cls(row[0], source, connection)
+        if run.run_id % TIDY_EVERY == 0:
+            run._tidy()
+        return run
+
+    def _tidy(self) -> None:
+        """Delete old records of the source, but for those that later runs read: see `Batch` and `cycle`."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "delete from ops.sync_runs where run_id in ("
+                " select run_id from ops.sync_runs"
+                " where source = %(source)s and started_at < clock_timestamp() - make_interval(days => %(days)s)"
+                # the clock of `extracted_at`
+                " and extracted_at is distinct from (select max(extracted_at) from ops.sync_runs)"
+                # what the tables were last built of
+                " and run_id is distinct from"
+                " (select max(run_id) from ops.sync_runs where project_fingerprint is not null)"
+                " order by run_id limit %(rows)s)",
+                {"source": self.source, "days": RETENTION_DAYS, "rows": TIDY_ROWS},
+            )
+            cursor.execute(
+                "delete from ops.rejected_rows where ctid = any(array("
+                " select ctid from ops.rejected_rows"
+                " where source = %(source)s and resolved_at < clock_timestamp() - make_interval(days => %(days)s)"
+                " limit %(rows)s))",
+                {"source": self.source, "days": RETENTION_DAYS, "rows": TIDY_ROWS},
+            )
 
     def update(self, **values: Any) -> None:
         """Set columns of the run's record."""

@@ -90,6 +90,8 @@ class Project:
 
     symbols: tuple[str, ...]
     timeframes: dict[str, int]  # name -> minutes
+    around_the_clock: tuple[str, ...]  # symbols that trade at weekends
+    grace_minutes: int  # how long after its open a bar may be missing
 
     @cached_property
     def candle_tables(self) -> tuple[str, ...]:
@@ -98,6 +100,11 @@ class Project:
 
 
 def load_project() -> Project:
-    """Read symbols (lower case) and timeframes from `dbt_project.yml`."""
+    """Read the lists from `dbt_project.yml`; symbols are lower case."""
     variables = yaml.safe_load((DBT_PROJECT / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
-    return Project(tuple(variables["symbols"]), dict(variables["timeframes"]))
+    return Project(
+        tuple(variables["symbols"]),
+        dict(variables["timeframes"]),
+        tuple(variables["around_the_clock"]),
+        int(variables["grace_minutes"]),
+    )

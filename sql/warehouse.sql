@@ -35,6 +35,9 @@ create table if not exists ops.sync_runs (
     error text
 );
 create index if not exists sync_runs_extracted_at on ops.sync_runs (extracted_at);
+-- What each run looks up among a month of records: runs that never ended, and the last build of everything.
+create index if not exists sync_runs_unfinished on ops.sync_runs (source) where finished_at is null;
+create index if not exists sync_runs_built on ops.sync_runs (run_id) where project_fingerprint is not null;
 
 create table if not exists ops.sync_symbols (
     symbol text primary key,

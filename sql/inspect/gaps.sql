@@ -1,5 +1,5 @@
 -- Which M5 bars of the last 7 days are missing, though the market was open?
--- Open is: always for crypto, Sunday 22:00 to Friday 22:00 UTC for all others. Holidays count as missing.
+-- Open as `ops.market_hours` has it: what is open in summer and in winter. Holidays count as missing.
 with
 
 slots as (
@@ -12,13 +12,11 @@ slots as (
 ),
 
 expected as (
-    select sync_symbols.symbol, slots.timestamp
-    from wh.ops.sync_symbols
-    cross join slots
-    where
-        sync_symbols.symbol in ('btcusd', 'ethusd')
-        -- shifted by two hours, the week is whole days: Monday to Friday
-        or isodow(slots.timestamp + interval 2 hours) <= 5
+    select market_hours.symbol, slots.timestamp
+    from slots
+    inner join wh.ops.market_hours
+        -- the epoch began on a Thursday
+        on market_hours.hour_of_week = (epoch(slots.timestamp)::bigint // 3600 + 72) % 168
 ),
 
 candles as (

@@ -172,30 +172,6 @@ def test_what_the_error_for_missing_rights_advises_is_enough(world: World, serve
     administer(server.uri, ["drop database granted", "drop role loader"])
 
 
-def test_status_as_table_and_json(world: World) -> None:
-    world.collector.load_many("EURUSD", series(MONDAY, 13))
-    world.collector.drop("AUDJPY")
-    world.sync(code=1)
-    done = world.run("status", "--json")
-    assert done.returncode == 0, done.stderr
-    state = json.loads(done.stdout)
-    assert len(state["tables"]) == 135
-    eurusd = {table["timeframe"]: table for table in state["tables"] if table["symbol"] == "eurusd"}
-    assert {name: table["rows"] for name, table in eurusd.items()} == {
-        **{"M5": 13, "M15": 5, "M30": 3, "H1": 2},
-        **{"H2": 1, "H4": 1, "H8": 1, "H12": 1, "D1": 1},
-    }
-    assert eurusd["H1"]["newest"] == "2025-01-06T01:00:00+00:00"
-    assert state["last_run"]["status"] == "partial"
-    assert state["last_run"]["rows_changed"] == 13
-    printed = world.run("status").stdout
-    assert "AUDJPY: the file has no table for this symbol" in printed
-    assert "last run: partial" in printed
-    table = [line for line in printed.splitlines() if line.split()[:1] in (["EURUSD"], ["symbol"])]
-    assert len(table) == 2
-    assert all(len(line.rstrip()) <= 80 and "…" not in line for line in table)
-
-
 def test_no_output_holds_the_password(world: World, server: Server) -> None:
     if server.name == "embedded":
         pytest.skip("the embedded server asks for no password")

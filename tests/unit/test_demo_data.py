@@ -68,7 +68,15 @@ def rows_of(path: Path, symbol: str) -> list[dict[str, object]]:
 def write(
     path: Path, symbols: list[str], days: int, end: datetime = WEDNESDAY, market_hours: bool = True
 ) -> DemoSummary:
-    return write_demo_data(path, symbols=symbols, days=days, end=end, market_hours=market_hours, schema_sql=SCHEMA_SQL)
+    return write_demo_data(
+        path,
+        symbols=symbols,
+        days=days,
+        end=end,
+        market_hours=market_hours,
+        around_the_clock=("BTCUSD", "ETHUSD"),
+        schema_sql=SCHEMA_SQL,
+    )
 
 
 def state_of_json(text: str) -> str:

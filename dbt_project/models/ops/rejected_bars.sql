@@ -4,6 +4,7 @@ unread as (
     select
         entity as symbol,
         row_key as bar_key,
+        case when row_key ~ '^[0-9]{1,11}$' then to_timestamp(row_key::bigint) end as bar_time,
         column_name,
         reason,
         original,
@@ -17,6 +18,7 @@ uninterpreted as (
     select
         '{{ symbol }}' as symbol,
         bar.timestamp::text as bar_key,
+        to_timestamp(bar.timestamp) as bar_time,
         cell.column_name,
         cell.reason,
         cell.original,
@@ -50,6 +52,7 @@ final as (
 select
     symbol,
     bar_key,
+    bar_time,
     column_name,
     case when column_name in ('timestamp', 'open', 'high', 'low', 'close') then 'bar' else 'value' end as left_out,
     reason,
