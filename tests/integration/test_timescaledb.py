@@ -59,7 +59,7 @@ def test_every_timeframe_has_a_chunk_interval() -> None:
     assert CHUNK_DAYS.keys() == project["vars"]["timeframes"].keys()
 
 
-def test_a_server_without_timescaledb_keeps_plain_tables(server: Server, world: World) -> None:
+def test_a_server_without_timescaledb_keeps_plain_tables(world: World) -> None:
     catalog = "select oid, xmin::text from pg_class union all select oid, xmin::text from pg_extension order by 1"
     before = world.query(catalog)
     said = set_up(world.uri)
