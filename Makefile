@@ -8,7 +8,7 @@ IN_DEMO := cd $(DEMO) && env -u SQLITE_PATH -u POSTGRESQL_URI -u TRADEHOUSE_HOME
 # One symbol stands for all: the others are the same macro calls, as generate_models.py --check makes sure.
 LINTED_SQL := dbt_project/models/staging/mt5/stg_mt5__eurusd.sql dbt_project/models/marts/candles/eurusd \
               dbt_project/models/marts/views dbt_project/models/ops dbt_project/data-tests macros/tests \
-              sql/warehouse.sql sql/roles.sql
+              sql/warehouse.sql sql/roles.sql sql/timescaledb_setup.sql
 PROFILES := .tradehouse/profiles
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --extra dev \
         --generate-hashes --no-annotate --no-header --no-emit-index-url --no-strip-extras

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.collector import Collector
-from tests.servers import DEBIAN_BINARIES, administer, debian_postgres, embedded_postgres
+from tests.servers import DEBIAN_BINARIES, administer, debian_postgres, embedded_postgres, timescaledb_binaries
 from tests.world import DATABASE, World, run_tradehouse
 
 SMALL_CAP = 20
@@ -73,6 +73,19 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     start = embedded_postgres if request.param == "embedded" else debian_postgres
     with start(directory / "postgres") as uri:
         yield Server(request.param, uri, directory)
+
+
+@pytest.fixture(scope="session")
+def timescaledb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that has TimescaleDB installed and preloaded; in no database is it created yet."""
+    binaries = timescaledb_binaries()
+    if binaries is None:
+        pytest.skip("TimescaleDB is not installed")
+    directory = tmp_path_factory.mktemp("timescaledb")
+    # no background workers: the one for each database is in the way where databases are copied
+    settings = "shared_preload_libraries = 'timescaledb'\ntimescaledb.max_background_workers = 0\n"
+    with debian_postgres(directory / "postgres", binaries, settings) as uri:
+        yield Server("timescaledb", uri, directory)
 
 
 @contextmanager

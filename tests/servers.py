@@ -42,27 +42,40 @@ def embedded_postgres(directory: Path) -> Iterator[str]:
         server.cleanup()
 
 
+def timescaledb_binaries() -> Path | None:
+    """A Postgres with TimescaleDB's files: the one `TIMESCALEDB_POSTGRES_BIN` names, else the newest of Debian's."""
+    given = os.environ.get("TIMESCALEDB_POSTGRES_BIN")
+    if given:
+        return Path(given)
+    versions = [
+        int(control.parts[-3]) for control in Path("/usr/share/postgresql").glob("*/extension/timescaledb.control")
+    ]
+    return Path(f"/usr/lib/postgresql/{max(versions)}/bin") if versions else None
+
+
 @contextmanager
-def debian_postgres(directory: Path) -> Iterator[str]:
-    """Debian's Postgres 15 on a loopback port: passwords required, TLS only, and New York time."""
+def debian_postgres(directory: Path, binaries: Path = DEBIAN_BINARIES, more_settings: str = "") -> Iterator[str]:
+    """A Postgres of Debian's, 15 if not told, on a loopback port: passwords required, TLS only, and New York time."""
     data = directory / "data"
     user = _unprivileged_user(directory)
     password_file = directory / "password"
     password_file.write_text(DEBIAN_PASSWORD)
     shutil.chown(password_file, user.pw_name)
     # --auth=scram-sha-256 and hostssl: what a cloud Postgres asks of its clients
-    _run_as(user, "initdb", "-D", str(data), "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password_file}")
+    _run_as(
+        user, binaries / "initdb", "-D", str(data), "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password_file}"
+    )
     _make_certificate(data, user)
     port = free_port()
     with (data / "postgresql.conf").open("a") as settings:
         settings.write(
             f"listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nssl = on\n"
-            "timezone = 'America/New_York'\nfsync = off\n"
+            "timezone = 'America/New_York'\nfsync = off\n" + more_settings
         )
     (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
     uri = f"postgresql://postgres:{quote(DEBIAN_PASSWORD, safe='')}@127.0.0.1:{port}/{{database}}?sslmode=require"
     process = subprocess.Popen(
-        [DEBIAN_BINARIES / "postgres", "-D", data],
+        [binaries / "postgres", "-D", data],
         user=user.pw_uid,
         group=user.pw_gid,
         stdout=subprocess.DEVNULL,
@@ -89,10 +102,8 @@ def _unprivileged_user(directory: Path) -> pwd.struct_passwd:
     return user
 
 
-def _run_as(user: pwd.struct_passwd, binary: str, *arguments: str) -> None:
-    subprocess.run(
-        [DEBIAN_BINARIES / binary, *arguments], user=user.pw_uid, group=user.pw_gid, check=True, capture_output=True
-    )
+def _run_as(user: pwd.struct_passwd, program: Path, *arguments: str) -> None:
+    subprocess.run([program, *arguments], user=user.pw_uid, group=user.pw_gid, check=True, capture_output=True)
 
 
 def _make_certificate(data: Path, user: pwd.struct_passwd) -> None:
