@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 import psycopg2
-from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
 from extract import mt5_bars
 from extract.duck import open_session
@@ -69,7 +69,7 @@ class Tools:
         """Read bars, as `mt5_bars.extract`; a file that stays locked is no error, but an extraction with one."""
         retrying = Retrying(
             retry=retry_if_exception_type(SourceBusyError),
-            wait=wait_exponential_jitter(initial=0.1, max=2.0),
+            wait=wait_random_exponential(multiplier=0.1, max=2.0),
             stop=stop_before_delay(patience),
             reraise=True,
         )
@@ -96,11 +96,14 @@ class Tools:
     def transform(self, step: str, total: int, progress: Progress, *command: str) -> TransformResult:
         """Run a dbt command for as long as the lock is held; `total` is how many nodes it will run."""
         progress(step, 0, total)
-        return self.dbt.run(
-            *command,
-            progress=lambda _, finished: progress(step, finished, total),
-            guard=lambda: require_alive(self.connection),
-        )
+        try:
+            return self.dbt.run(
+                *command,
+                progress=lambda _, finished: progress(step, finished, total),
+                guard=lambda: require_alive(self.connection),
+            )
+        finally:
+            require_alive(self.connection)  # a lost lock is the better explanation of whatever dbt says
 
     def tables_on(self, grids: Collection[tuple[str, int]]) -> list[str]:
         """The candle tables of grids, which are symbols and lengths in minutes."""

@@ -18,7 +18,7 @@ from tenacity import (
     stop_any,
     stop_before_delay,
     stop_when_event_set,
-    wait_exponential_jitter,
+    wait_random_exponential,
 )
 
 from extract.cycle import CycleResult, Pipeline
@@ -108,7 +108,7 @@ class Service:
         """One cycle, tried again while the warehouse does not answer and the tick lasts."""
         retrying = Retrying(
             retry=retry_if_exception_type(WarehouseUnavailableError),
-            wait=wait_exponential_jitter(initial=0.5, max=8.0),
+            wait=wait_random_exponential(multiplier=0.5, max=8.0),
             stop=stop_any(stop_when_event_set(self.stop), stop_before_delay(max(0.0, deadline - time.monotonic()))),
             sleep=sleep_using_event(self.stop),
             reraise=True,

@@ -6,9 +6,14 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from extract.cycle import Pipeline
+from extract.settings import Project, Settings, load_project
+from extract.transform import TransformResult
+from extract.warehouse import WarehouseUnavailableError
 from tests.collector import Collector, bar, series
 from tests.services import service
 from tests.world import World
@@ -115,3 +120,65 @@ def test_a_service_that_cannot_work_yet_keeps_trying(world: World, fault: str) -
             world.sqlite_path.rename(world.directory / "later.db")
             running.await_log("cycle: cleared")
         assert running.end() == 0
+
+
+def test_a_tick_replays_what_dbt_has_run(world: World) -> None:
+    world.collector.write("EURUSD", series(MONDAY, 13))
+    world.sync()
+    with Pipeline(*loaded(world), unattended=True) as pipeline:
+        pipeline.run("run")  # everything, as at the start of a service
+        invocations = count_invocations(pipeline)
+        for close in (1.5, 1.6):
+            world.collector.write("EURUSD", [bar(MONDAY + 3600, close=close, high=2.0)])
+            assert pipeline.run("run").transform.built == 4
+            world.check()
+        assert invocations == []
+        # what Postgres refuses is dbt's again, and so are its complaint and its repair
+        world.execute("drop view candles; alter table eurusd_h1 rename to eurusd_h1_away")
+        world.collector.write("EURUSD", [bar(MONDAY + 7200)])
+        result = pipeline.run("run")
+        assert (result.ok, result.transform.built, len(invocations)) == (True, 5, 1)
+        assert invocations[0][-1] == "eurusd_h1"
+        world.check()
+
+
+def count_invocations(pipeline: Pipeline) -> list[tuple[str, ...]]:
+    """Listen to the dbt commands of a pipeline from now on."""
+    commands: list[tuple[str, ...]] = []
+    with pipeline.locked("listening") as tools:
+        original = tools.dbt.run
+
+    def run(*command: str, **options: Any) -> TransformResult:
+        commands.append(command)
+        return original(*command, **options)
+
+    tools.dbt.run = run  # type: ignore[method-assign]
+    return commands
+
+
+def loaded(world: World) -> tuple[Settings, Project]:
+    values: dict[str, Any] = {name.lower(): value for name, value in world.environment.items()}
+    return Settings(**values), load_project()
+
+
+def test_a_lost_lock_ends_the_run_before_anything_more_is_written(world: World) -> None:
+    world.collector.write("EURUSD", series(MONDAY, 13))
+    settings, project = loaded(world)
+    end_holder = (
+        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = 807303541 and granted"
+    )
+
+    def lose(step: str, *_: object) -> None:
+        if step == lost_at:
+            world.execute(end_holder)
+
+    for lost_at in ("reading the SQLite file", "building tables"):
+        with Pipeline(settings, project) as pipeline, pytest.raises(WarehouseUnavailableError, match="broke off"):
+            pipeline.run("sync", progress=lose)
+        assert world.query("select (select count(*) from staging.eurusd), (select count(*) from eurusd_h1)") == [
+            (0 if lost_at.startswith("reading") else 13, 0)
+        ]
+    world.sync_and_check()
+    assert world.query("select status, count(*) from ops.sync_runs where status <> 'done' group by 1") == [
+        ("interrupted", 2)
+    ]
