@@ -73,6 +73,10 @@ class Proxy:
             self._fault = None
         self._flowing.set()
 
+    def reset(self) -> None:
+        """Reset all connections there are, at once."""
+        self._break("reset")
+
     def _accept(self) -> None:
         with suppress(OSError):  # the listener is closed
             while True:

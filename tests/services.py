@@ -66,9 +66,18 @@ def service(
     *arguments: str,
     program: Sequence[str | Path] = (TRADEHOUSE,),
     environment: Mapping[str, str] | None = None,
+    name: str = "service",
 ) -> Iterator[RunningService]:
-    """A running service with a tick every second, killed at the end if it has not ended by itself."""
-    log_file = world.directory / "service.log"
+    """A running service with a tick every second, killed at the end if it has not ended by itself.
+
+    Args:
+        world: where it works.
+        arguments: what follows `tradehouse run`.
+        program: another program than the installed command.
+        environment: variables beside the world's.
+        name: of its log file.
+    """
+    log_file = world.directory / f"{name}.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [*program, "run", "--every", "1", *arguments],

@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,16 +68,15 @@ class World:
         """Run `tradehouse` with the world's settings."""
         return run_tradehouse(*arguments, environment=self.environment, cwd=self.directory)
 
-    def start(self, *arguments: str, user: int | None = None) -> subprocess.Popen[str]:
-        """Start `tradehouse` with the world's settings and do not wait for it."""
+    def start(self, *arguments: str, wrapper: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Start `tradehouse` with the world's settings, behind a wrapping command if need be; do not wait for it."""
         return subprocess.Popen(
-            [TRADEHOUSE, *arguments],
+            [*wrapper, TRADEHOUSE, *arguments],
             env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "TZ": "Asia/Tokyo", **self.environment},
             cwd=self.directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            user=user,
         )
 
     def sync(self, *arguments: str, code: int = 0) -> str:
