@@ -221,7 +221,8 @@ def test_a_bad_symbol_table_leaves_the_other_fourteen_current(world: World, faul
     assert symbols["gbpusd"]["status"] == "failed"
     assert symbols["gbpusd"]["last_error"]
     assert {each["status"] for name, each in symbols.items() if name != "gbpusd"} == {"ok"}
-    assert "GBPUSD: " in world.run("status").stdout
+    shown = world.run("status")
+    assert (shown.returncode, "GBPUSD failed: " in shown.stdout) == (1, True), shown.stdout
     shutil.copy(good, world.sqlite_path)
     world.sync_and_check()
 
