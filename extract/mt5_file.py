@@ -323,4 +323,7 @@ def _locked(error: duckdb.Error) -> SourceBusyError:
 def _reason(error: duckdb.Error) -> str:
     """The last clause of DuckDB's message, which is SQLite's own words."""
     first_line = str(error).splitlines()[0]
-    return first_line.rsplit('": ', 1)[-1].removeprefix("Invalid Input Error: ")
+    words = first_line.rsplit('": ', 1)[-1].removeprefix("Invalid Input Error: ")
+    if "readonly database" in words:  # SQLite's answer to a read-only reader that finds a hot journal
+        return "its writer broke off in mid-transaction, and only a writer may roll that back: start the collector"
+    return words

@@ -80,10 +80,17 @@ def project_fingerprint(settings: Settings) -> str:
 
 
 def prepare_environment(settings: Settings, warehouse: Warehouse) -> dict[str, str]:
-    """The variables with which any dbt command finds the project, the profile and the warehouse."""
+    """The variables with which any dbt command finds the project, the profile and the warehouse.
+
+    Raises:
+        TransformError: the profile cannot be written.
+    """
     profiles = settings.home / "dbt"
-    profiles.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(ROOT / "profiles.yml.example", profiles / "profiles.yml")
+    try:
+        profiles.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / "profiles.yml.example", profiles / "profiles.yml")
+    except OSError as error:
+        raise TransformError(f"TRADEHOUSE_HOME: {profiles} cannot be written: {error.strerror}") from None
     return {
         **warehouse.libpq_environment(),
         "DBT_PROJECT_DIR": str(DBT_PROJECT),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import subprocess
 import warnings
@@ -241,7 +242,9 @@ def _require_plausible_uri(uri: str) -> None:
 
 def complaint(error: BaseException, uri: str) -> str:
     """What the server, libpq or DuckDB complains of, on one line, without the password."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # DuckDB quotes the whole statement, which may be pages of its own making
+    words = re.sub(r'(Failed to [\w ]+?) ".*": ', r"\1: ", str(error), flags=re.DOTALL)
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
     text = "; ".join(lines) or type(error).__name__
     with suppress(psycopg2.Error):
         password = psycopg2.extensions.parse_dsn(uri).get("password")
@@ -285,7 +288,9 @@ def _start_embedded(data: Path) -> str:
     connection = administration.connect("set-up", autocommit=True)
     try:
         if not _value(connection, "select 1 from pg_database where datname = %s", EMBEDDED_DATABASE):
-            with connection.cursor() as cursor, suppress(psycopg2.errors.DuplicateDatabase):
+            # two runs that start at once: the slower one finds either the database or its key in the index
+            taken = (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation)
+            with connection.cursor() as cursor, suppress(*taken):
                 cursor.execute(f"create database {EMBEDDED_DATABASE}")
     finally:
         connection.close()

@@ -192,6 +192,12 @@ class Collector:
             self._process.communicate()
             self._process = None
 
+    def kill(self) -> None:
+        """End the process as a crash would; an open transaction stays in the file as it is."""
+        if self._process is not None:
+            self._process.kill()
+            self.close()
+
     def _ask(self, command: Mapping[str, object]) -> list[list[int | str | None]]:
         if self._process is None:
             raise CollectorError("the collector is not running")

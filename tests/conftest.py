@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.collector import Collector
-from tests.servers import DEBIAN_BINARIES, administer, debian_postgres, embedded_postgres, timescaledb_binaries
+from tests.servers import (
+    DEBIAN_BINARIES,
+    administer,
+    debian_postgres,
+    embedded_postgres,
+    kill_server,
+    start_again,
+    timescaledb_binaries,
+)
 from tests.world import DATABASE, World, run_tradehouse
 
 SMALL_CAP = 20
@@ -23,6 +31,14 @@ class Server:
     name: str
     uri: str  # with {database} to fill in
     directory: Path
+
+    def kill(self) -> None:
+        """Crash it."""
+        kill_server(self.directory / "postgres")
+
+    def start_again(self) -> None:
+        """Start it after `kill`; its URI stays."""
+        start_again(self.directory / "postgres")
 
     def home(self, cap: int) -> Path:
         """Where the pipeline keeps its files; one per cap, because dbt parses anew when a variable changes."""
@@ -62,6 +78,20 @@ class Server:
         done = run_tradehouse("sync", environment=environment, cwd=self.directory)
         assert done.returncode == 0, done.stdout + done.stderr
         administer(self.uri, [f"alter database {DATABASE} rename to {template}"])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test marked `only_on(name)` runs on that server alone."""
+    elsewhere = [
+        item
+        for item in items
+        if (mark := item.get_closest_marker("only_on")) is not None
+        and isinstance(item, pytest.Function)
+        and item.callspec.params["server"] not in mark.args
+    ]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
 
 
 @pytest.fixture(scope="session", params=["embedded", "debian"])

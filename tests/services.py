@@ -1,18 +1,25 @@
-"""A running `tradehouse run` under test."""
+"""`tradehouse run` as a process of its own, watched by its log."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.world import World
+from tests.world import TRADEHOUSE, World
+
+
+def await_that(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait for a condition; fail with `what` was waited for when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} after {seconds} s"
+        time.sleep(0.02)
 
 
 @dataclass
@@ -38,6 +45,15 @@ class RunningService:
             assert time.monotonic() < deadline, f"no {what} after {seconds} s:\n{self.log}"
             time.sleep(0.05)
 
+    def await_ticks(self, count: int = 1, seconds: float = 60) -> None:
+        """Wait until so many more ticks have come to an end, well or not."""
+        self.await_log(" rows read, ", times=self.log.count(" rows read, ") + count, seconds=seconds)
+
+    def kill(self) -> None:
+        """End it as the kernel's out-of-memory killer would."""
+        self.process.kill()
+        self.process.wait()
+
     def end(self) -> int:
         """Ask it to end and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -45,12 +61,31 @@ class RunningService:
 
 
 @contextmanager
-def service(world: World, *arguments: str) -> Iterator[RunningService]:
-    log_file = world.directory / "service.log"
+def service(
+    world: World,
+    *arguments: str,
+    program: Sequence[str | Path] = (TRADEHOUSE,),
+    environment: Mapping[str, str] | None = None,
+    name: str = "service",
+) -> Iterator[RunningService]:
+    """A running service with a tick every second, killed at the end if it has not ended by itself.
+
+    Args:
+        world: where it works.
+        arguments: what follows `tradehouse run`.
+        program: another program than the installed command.
+        environment: variables beside the world's.
+        name: of its log file.
+    """
+    log_file = world.directory / f"{name}.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [Path(sys.executable).parent / "tradehouse", "run", "--every", "1", *arguments],
-            env={"PATH": os.environ["PATH"], "HOME": str(world.directory), "TZ": "Asia/Tokyo", **world.environment},
+            [*program, "run", "--every", "1", *arguments],
+            env={
+                **{"PATH": os.environ["PATH"], "HOME": str(world.directory), "TZ": "Asia/Tokyo"},
+                **world.environment,
+                **(environment or {}),
+            },
             cwd=world.directory,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -61,5 +96,4 @@ def service(world: World, *arguments: str) -> Iterator[RunningService]:
         assert "Traceback" not in running.log
     finally:
         if process.poll() is None:
-            process.kill()
-            process.wait()
+            running.kill()

@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +20,14 @@ from tests.oracle import differences, expected_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 DATABASE = "tradehouse_test"
+TRADEHOUSE = Path(sys.executable).parent / "tradehouse"
 
 
 def run_tradehouse(*arguments: str, environment: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the command as a user would, in a clean environment on a machine whose clock is in Tokyo."""
     clean = {"PATH": os.environ["PATH"], "HOME": str(cwd), "TZ": "Asia/Tokyo", **environment}
     return subprocess.run(
-        [Path(sys.executable).parent / "tradehouse", *arguments],
+        [TRADEHOUSE, *arguments],
         env=clean,
         cwd=cwd,
         capture_output=True,
@@ -67,6 +68,17 @@ class World:
         """Run `tradehouse` with the world's settings."""
         return run_tradehouse(*arguments, environment=self.environment, cwd=self.directory)
 
+    def start(self, *arguments: str, wrapper: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Start `tradehouse` with the world's settings, behind a wrapping command if need be; do not wait for it."""
+        return subprocess.Popen(
+            [*wrapper, TRADEHOUSE, *arguments],
+            env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "TZ": "Asia/Tokyo", **self.environment},
+            cwd=self.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def sync(self, *arguments: str, code: int = 0) -> str:
         """Run `tradehouse sync`, demand its exit code, and return all it printed."""
         done = self.run("sync", *arguments)
@@ -97,9 +109,12 @@ class World:
             timeout=300,
         )
 
-    def check(self) -> None:
-        """Demand that all 135 tables equal the oracle, row by row and value by value."""
-        expected = expected_tables(self.sqlite_path, cap=self.cap)
+    def check(self, source: Path | None = None) -> None:
+        """Demand that all 135 tables equal the oracle, row by row and value by value.
+
+        The oracle reads the source file, or the one given where the file itself has lost what has landed.
+        """
+        expected = expected_tables(source or self.sqlite_path, cap=self.cap)
         with closing(psycopg2.connect(self.uri)) as connection:
             found = differences(connection, expected)
         assert not found, "\n".join(found)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from extract.cycle import Pipeline
 from extract.settings import Project, Settings, load_project
 from extract.transform import TransformResult
 from extract.warehouse import WarehouseUnavailableError
-from tests.collector import Collector, bar, series
+from tests.collector import bar, series
 from tests.services import service
 from tests.world import World
 
@@ -79,26 +77,6 @@ def test_a_locked_source_is_waited_for(world: World) -> None:
         running.await_that(lambda: world.query("select count(*) from eurusd_m5") == [(3,)], "rows")
         assert running.end() == 0
         world.check()
-
-
-def test_a_killed_embedded_server_is_started_again(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    with Collector(tmp_path / "trading_data.db") as collector:
-        collector.create()
-        collector.write("EURUSD", series(MONDAY, 3))
-        world = World(tmp_path, home, "embedded", collector)
-        try:
-            with service(world) as running:
-                running.await_log("tests passed", seconds=120)
-                os.kill(int((home / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-                collector.write("EURUSD", series(MONDAY + 900, 3))
-                running.await_log("6 rows read, 3 changed")
-                assert running.end() == 0
-            world.uri = world.run("warehouse", "uri").stdout.strip()
-            world.check()
-        finally:
-            world.uri = "embedded"
-            world.run("warehouse", "stop")
 
 
 def test_a_missing_setting_is_an_error_at_once(world: World) -> None:

@@ -1,0 +1,97 @@
+"""kill -9 of the pipeline at any moment, and a run that loses its lock."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from contextlib import suppress
+
+import pytest
+
+from tests.faults.trading import Market
+from tests.services import await_that
+from tests.world import World
+
+SEED = 20_250_106
+MOMENTS = 100
+OTHER_SESSIONS = (
+    "select count(*) from pg_stat_activity"
+    " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+)
+# a transaction that has written something; DuckDB's sessions have no name, dbt's have
+WRITING = {
+    "landing": "backend_xid is not null and application_name not like 'tradehouse%'",
+    "building": "backend_xid is not null and application_name = 'tradehouse dbt'",
+}
+
+
+def await_no_sessions(world: World) -> None:
+    """Wait until the server has noticed that a process is gone; its lock goes with it."""
+    await_that(lambda: world.query(OTHER_SESSIONS) == [(0,)], "end of the dead process's sessions")
+    assert world.query("select count(*) from pg_locks where locktype = 'advisory'") == [(0,)]
+
+
+def await_writing(world: World, process: subprocess.Popen[str], phase: str) -> None:
+    """Wait for a transaction of the phase that has begun to write."""
+    deadline = time.monotonic() + 60
+    with world.connection() as connection, connection.cursor() as cursor:
+        connection.autocommit = True  # pg_stat_activity is one snapshot a transaction
+        while True:
+            cursor.execute(f"select exists (select from pg_stat_activity where {WRITING[phase]})")
+            if cursor.fetchone() == (True,):
+                return
+            assert process.poll() is None, f"the run ended before it was seen {phase}"
+            assert time.monotonic() < deadline
+
+
+def end_well(world: World) -> None:
+    """One plain run makes everything good: equal tables, and no record left open."""
+    world.sync_and_check()
+    assert world.query("select count(*) from ops.sync_runs where finished_at is null or status = 'running'") == [(0,)]
+
+
+@pytest.mark.only_on("embedded")
+def test_killed_at_a_hundred_random_moments(small_world: World) -> None:
+    world = small_world
+    market, chance = Market(world, SEED), random.Random(SEED)
+    world.sync_and_check()
+    market.move()
+    world.execute("update ops.sync_runs set status = 'interrupted'")  # as after a kill: all tables are built
+    began = time.monotonic()
+    world.sync_and_check()
+    life = time.monotonic() - began
+    print(f"seed {SEED}, a run takes {life:.1f} s")
+    for moment in range(MOMENTS):
+        market.move()
+        process = world.start("sync")
+        # landing is over in the first quarter: two of three moments lie there, the third anywhere
+        delay = chance.uniform(0, life / 4 if moment % 3 else life)
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=delay)
+        process.kill()
+        process.communicate()
+        await_no_sessions(world)
+        market.check_nothing_is_half_done()
+        assert world.query("select count(*) <= 1 from ops.sync_runs where status = 'running'") == [(True,)]
+    end_well(world)
+    ((interrupted,),) = world.query("select count(*) from ops.sync_runs where status = 'interrupted'")
+    assert interrupted > MOMENTS / 4, "too few of the moments hit a run at work"
+
+
+@pytest.mark.only_on("embedded")
+@pytest.mark.parametrize("phase", list(WRITING))
+def test_killed_while_a_transaction_is_open(small_world: World, phase: str) -> None:
+    world = small_world
+    market, chance = Market(world, SEED), random.Random(SEED)
+    world.sync_and_check()
+    for _ in range(5):
+        market.move()
+        process = world.start("sync")
+        await_writing(world, process, phase)
+        time.sleep(chance.uniform(0, 0.02))
+        process.kill()
+        process.communicate()
+        await_no_sessions(world)
+        market.check_nothing_is_half_done()
+    end_well(world)

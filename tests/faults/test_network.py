@@ -1,0 +1,123 @@
+"""The network between pipeline and Postgres: closed, reset and stalled after any number of bytes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.trading import Market
+from tests.proxy import Fault, Proxy
+from tests.services import await_that, service
+from tests.world import World
+
+SEED = 20_250_108
+
+
+@pytest.fixture
+def proxied(small_world: World) -> Iterator[tuple[World, Proxy, Market]]:
+    """A world whose pipeline, but not whose test, reaches the server through the proxy."""
+    market = Market(small_world, SEED)
+    with Proxy(small_world.uri) as proxy:
+        small_world.settings["POSTGRESQL_URI"] = proxy.uri
+        yield small_world, proxy, market
+
+
+def direct(world: World) -> None:
+    """Take the proxy out of the way, then make everything good with one plain run."""
+    del world.settings["POSTGRESQL_URI"]
+    world.sync_and_check()
+
+
+def clear_error(printed: str) -> bool:
+    """Whether a failed run said in one line what happened."""
+    lines = [line for line in printed.splitlines() if line.startswith("error: ")]
+    return "Traceback" not in printed and len(lines) == 1 and len(lines[0]) < 500
+
+
+def test_a_sync_cut_after_any_number_of_bytes(proxied: tuple[World, Proxy, Market]) -> None:
+    world, proxy, market = proxied
+    chance = random.Random(SEED)
+    print(f"seed {SEED}")
+    world.sync()
+    market.move()
+    before = proxy.forwarded
+    world.sync()
+    life = proxy.forwarded - before
+    # the first bytes are the hand-shakes, whose failure is another code path than that of statements
+    counts = [1, 300, 2_000] + [chance.randrange(life) for _ in range(7)]
+    for place, count in enumerate(counts):
+        market.move()
+        struck = proxy.struck
+        proxy.fail_after(count, "reset" if place % 2 else "close")
+        done = world.run("sync")
+        proxy.mend()
+        printed = done.stdout + done.stderr
+        assert proxy.struck == struck + 1, f"the run was over after {count} bytes"
+        if done.returncode == 1:  # dbt met the fault: the model it struck is named
+            assert "failed: " in printed
+        else:
+            assert (done.returncode, clear_error(printed)) == (2, True), f"after {count} of {life} bytes: {printed}"
+        market.check_nothing_is_half_done()
+    direct(world)
+
+
+@pytest.mark.only_on("debian")
+def test_a_service_lives_through_cuts_resets_and_stalls(proxied: tuple[World, Proxy, Market]) -> None:
+    world, proxy, market = proxied
+    chance = random.Random(SEED)
+    print(f"seed {SEED}")
+    with service(world) as running:
+        running.await_log("tests passed", seconds=120)
+        before = proxy.forwarded
+        market.move()
+        running.await_ticks(2)
+        tick = (proxy.forwarded - before) // 2
+        faults: tuple[Fault, ...] = ("close", "reset", "stall")
+        for place in range(12):
+            market.move()
+            struck, fault = proxy.struck, faults[place % 3]
+            proxy.fail_after(chance.randrange(tick), fault)
+            running.await_that(lambda struck=struck: proxy.struck > struck, fault)  # type: ignore[misc]
+            if fault == "stall":
+                ticks = running.log.count(" rows read, ")
+                # half of the stalls end by themselves, the others with a reset
+                if place % 2:
+                    proxy.reset()
+                proxy.mend()
+                running.await_log(" rows read, ", times=ticks + 1)
+            market.check_nothing_is_half_done()
+        running.await_ticks(2)
+        assert running.end() == 0
+    direct(world)
+
+
+@pytest.mark.only_on("embedded")
+def test_a_server_that_accepts_and_never_answers(proxied: tuple[World, Proxy, Market]) -> None:
+    world, proxy, _ = proxied
+    proxy.fail_after(0, "stall")
+    done = world.run("sync")
+    assert (done.returncode, clear_error(done.stderr)) == (2, True), done.stderr
+    assert "timeout expired" in done.stderr
+    proxy.mend()
+    direct(world)
+
+
+@pytest.mark.only_on("embedded")
+def test_a_run_that_stalls_and_is_reset_leaves_no_lock(proxied: tuple[World, Proxy, Market]) -> None:
+    world, proxy, market = proxied
+    world.sync()
+    market.move()
+    proxy.fail_after(12_000, "stall")
+    run = world.start("sync")
+    await_that(lambda: proxy.struck == 1, "stall")
+    # the run waits for an answer and holds the lock; another one does not wait for it
+    by_proxy = world.settings.pop("POSTGRESQL_URI")
+    assert "another run holds the lock" in world.sync()
+    world.settings["POSTGRESQL_URI"] = by_proxy
+    proxy.reset()
+    printed = run.communicate(timeout=60)[0]
+    assert (run.returncode, clear_error(printed)) == (2, True), printed
+    proxy.mend()
+    direct(world)
