@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -79,6 +80,7 @@ def main(rounds: int, only: tuple[str, ...] | None, days: int, dlt_python: str) 
     dlt = dlt_python if dlt_version(dlt_python) else None
     if dlt is None and dlt_python != sys.executable:
         raise click.BadParameter(f"{dlt_python} cannot import dlt, pyarrow and sqlalchemy", param_hint="--dlt-python")
+    load = os.getloadavg()[0]
     console, progress = Console(), Console(stderr=True)
     sections = []
     with tempfile.TemporaryDirectory() as name, progress.status("writing the SQLite file") as status:
@@ -95,6 +97,7 @@ def main(rounds: int, only: tuple[str, ...] | None, days: int, dlt_python: str) 
         if only is None:
             with embedded_server(directory / "version") as server:
                 machine = describe(Warehouse(server.uri("postgres"), embedded=True), dlt)
+            machine["load before the first run"] = f"{load:.1f} (0 on a machine that does nothing else)"
             RESULTS.write_text(_markdown(sections, machine, rounds), encoding="utf-8")
             console.print(f"written to {RESULTS.relative_to(ROOT)}")
 
