@@ -30,7 +30,9 @@ def land(sqlite_path: Path, postgres_uri: str) -> None:
         since = mt5_bars.watermarks(connection, project.symbols)
         extraction = mt5_bars.extract(session, sqlite_path, since)
         attach_warehouse(session, warehouse)
-        mt5_bars.land(session, run, extraction, since, project.timeframes.values())
+        mt5_bars.compare(session, connection, extraction, since, project.timeframes.values())
+        mt5_bars.land(session, run, extraction, since)
+        mt5_bars.record(run, extraction)
         run.finish("done")
 
 
