@@ -62,9 +62,8 @@ docs: setup ## dbt docs with lineage, as one file: dbt_project/target/static_ind
 	eval "$$($(BIN)/tradehouse env)" && export DBT_TARGET_PATH=target && cd dbt_project && \
 	    ../$(BIN)/dbt docs generate --static
 
-bench: setup ## measure against the plain script, side by side
-	$(BIN)/python -m benchmarks.backfill
-	$(BIN)/python -m benchmarks.ticks
+bench: setup ## measure beside the plain script, pgloader and dlt; writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
 
 models: setup ## write the generated models again, after a change of the lists in dbt_project.yml
 	$(BIN)/python dbt_project/generate_models.py

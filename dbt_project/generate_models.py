@@ -134,8 +134,13 @@ def staging_yaml(symbols: list[str]) -> dict[str, Any]:
 
 
 def candles_yaml(symbols: list[str], timeframes: dict[str, int]) -> dict[str, Any]:
-    """The candle tables, all with the same columns."""
+    """The candle tables, all with the same columns, and the view over them."""
     columns = candle_columns()
+    view_columns = {
+        "symbol": "Symbol, lower case.",
+        "timeframe": f"Timeframe: {', '.join(timeframes)}.",
+        **{column["name"]: column["description"] for column in columns},
+    }
     return {
         "version": 2,
         "anchors": {"candle_columns": columns},
@@ -150,6 +155,16 @@ def candles_yaml(symbols: list[str], timeframes: dict[str, int]) -> dict[str, An
             }
             for symbol in symbols
             for timeframe, minutes in timeframes.items()
+        ]
+        + [
+            {
+                "name": "candles",
+                "description": (
+                    "One row per candle of every symbol and timeframe: all candle tables as one relation, for people "
+                    "and for tests. A query for one symbol and timeframe is served by the table of that name."
+                ),
+                "columns": [{"name": name, "description": text} for name, text in view_columns.items()],
+            }
         ],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -206,11 +207,12 @@ def test_demo_data_leaves_an_existing_file_alone(tmp_path: Path) -> None:
     assert (done.returncode, path.read_bytes()) == (0, before)
 
 
-def test_docs_are_one_page_with_the_lineage_of_every_table(world: World) -> None:
+def test_docs_are_one_page_with_the_lineage_of_every_table_and_a_word_on_every_column(world: World) -> None:
     done = world.dbt("docs", "generate", "--static")
     assert done.returncode == 0, done.stdout
     target = world.home / "dbt" / "target"
-    assert (target / "static_index.html").stat().st_size > 1_000_000
+    page = (target / "static_index.html").read_text()
+    assert "Fifteen MetaTrader 5 terminals write bars into one SQLite file." in page
     manifest = json.loads((target / "manifest.json").read_text())
     children = {
         name: [child for child in found if child.startswith("model.")] for name, found in manifest["child_map"].items()
@@ -219,11 +221,18 @@ def test_docs_are_one_page_with_the_lineage_of_every_table(world: World) -> None
         staged = f"model.tradehouse.stg_mt5__{symbol}"
         assert staged in children[f"source.tradehouse.mt5.{symbol}"]
         assert len([child for child in children[staged] if child.startswith(f"model.tradehouse.{symbol}_")]) == 9
-    for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
-        if node["resource_type"] in ("model", "source"):
-            assert node["description"], node["name"]
-            assert node["columns"], node["name"]
-            assert all(column["description"] for column in node["columns"].values()), node["name"]
+    catalog = json.loads((target / "catalog.json").read_text())
+    documented = {**manifest["nodes"], **manifest["sources"]}
+    found = {**catalog["nodes"], **catalog["sources"]}
+    assert set(found) == {name for name in documented if name.startswith(("model.", "source."))}
+    for name, relation in found.items():
+        assert documented[name]["description"], name
+        described = {column for column, node in documented[name]["columns"].items() if node["description"]}
+        assert described == set(relation["columns"]), name
+    overview = manifest["docs"]["doc.tradehouse.__overview__"]["block_contents"]
+    links = re.findall(r"#!/(?:model|source)/([a-z0-9_.]+)", overview)
+    assert links
+    assert set(links) <= set(documented)
 
 
 def test_plain_dbt_builds_and_tests_everything_on_a_fresh_warehouse(world: World, server: Server) -> None:

@@ -1,0 +1,40 @@
+"""Extraction and landing as `tradehouse sync` does them, without dbt.
+
+Usage: python -m benchmarks.tradehouse_extract SQLITE_PATH POSTGRES_URI
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from extract import mt5_bars
+from extract.duck import open_session
+from extract.landing import Run, attach_warehouse
+from extract.settings import load_project
+from extract.warehouse import Warehouse, holding_run_lock
+
+
+def land(sqlite_path: Path, postgres_uri: str) -> None:
+    """Land the file in the staging tables, which are made where they are missing."""
+    project = load_project()
+    warehouse = Warehouse(postgres_uri, embedded=False)
+    with (
+        closing(warehouse.connect("bench", autocommit=True)) as connection,
+        holding_run_lock(connection),
+        open_session() as session,
+    ):
+        warehouse.prepare(connection, project.symbols)
+        run = Run.start(connection, mt5_bars.SOURCE, "bench")
+        since = mt5_bars.watermarks(connection, project.symbols)
+        extraction = mt5_bars.extract(session, sqlite_path, since)
+        attach_warehouse(session, warehouse)
+        mt5_bars.compare(session, connection, extraction, since, project.timeframes.values())
+        mt5_bars.land(session, run, extraction, since)
+        mt5_bars.record(run, extraction)
+        run.finish("done")
+
+
+if __name__ == "__main__":
+    land(Path(sys.argv[1]), sys.argv[2])
