@@ -15,7 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_
 
 from extract import mt5_bars
 from extract.duck import open_session
-from extract.landing import Run, attach_warehouse, last_run_was_clean, prune
+from extract.landing import RECORDS, Run, attach_warehouse, last_run_was_clean, prune, vacuum
 from extract.mt5_file import Extraction, SourceBusyError
 from extract.settings import Project, Settings
 from extract.transform import Dbt, TransformResult, models_in_project, project_fingerprint
@@ -120,6 +120,11 @@ class Tools:
             tables = {f"{symbol}_{name.lower()}" for name in self.project.timeframes}
             if not tables & set(failed):
                 prune(self.connection, mt5_bars.staging_table(symbol), self.settings.staging_rows_per_symbol)
+
+    def vacuum(self) -> None:
+        """Vacuum all that runs write to."""
+        staging = [mt5_bars.staging_table(symbol).relation for symbol in self.project.symbols]
+        vacuum(self.connection, [*RECORDS, *staging, *(f"public.{table}" for table in self.project.candle_tables)])
 
 
 class Pipeline:
@@ -252,6 +257,8 @@ def _cycle(tools: Tools, command: str, tests: bool, patience: float, progress: P
             result.transform = tools.increment(tools.project.candle_tables, progress)
         grown = [symbol for symbol, outcome in result.extraction.outcomes.items() if outcome.rows_new]
         tools.prune(tools.project.symbols if full else grown, result.transform.failed)
+        if run.tidies:
+            tools.vacuum()
         _record(run, result, tools.fingerprint if full and not result.transform.models_failed else None)
         result.seconds = _duration(run)
     return result

@@ -3,28 +3,36 @@
 A batch is one Postgres transaction: the changed rows, the rejects and the run record commit together, all
 with the same `extracted_at`, which is greater than that of every batch before it. A batch that changes
 nothing is not written at all.
+
+Rows come from a DuckDB query (`landing`) or from Python (`landing_rows`); the rules are the same.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 import duckdb
+import psycopg2
 from psycopg2.extras import execute_values
 
 from extract.duck import identifier, literal
 from extract.warehouse import LOCK_KEY, Connection, Warehouse, WarehouseError, redacted
 
+Rows = TypeVar("Rows")
+
 ALIAS = "wh"
 RETENTION_DAYS = 30
 """How long run records and resolved rejects are kept."""
 TIDY_EVERY = 100
-"""Runs from one deletion of old records to the next."""
+"""Runs from one cleaning up to the next: old records, dead rows."""
 TIDY_ROWS = 1000
 """Records of each kind that one deletion takes at most, so that none takes long."""
+RECORDS = ("ops.sync_runs", "ops.sync_symbols", "ops.rejected_rows", "ops.pruned_bars")
 REJECT_COLUMNS = ("entity", "row_key", "column_name", "reason", "original")
 
 
@@ -67,9 +75,14 @@ class Run:
             row = cursor.fetchone()
         assert row is not None
         run = cls(row[0], source, connection)
-        if run.run_id % TIDY_EVERY == 0:
+        if run.tidies:
             run._tidy()
         return run
+
+    @property
+    def tidies(self) -> bool:
+        """Whether it is this run's turn to clean up."""
+        return self.run_id % TIDY_EVERY == 0
 
     def _tidy(self) -> None:
         """Delete old records of the source, but for those that later runs read: see `Batch` and `cycle`."""
@@ -107,19 +120,74 @@ class Run:
             cursor.execute("update ops.sync_runs set finished_at = clock_timestamp() where run_id = %s", (self.run_id,))
 
 
-class Batch:
-    """The open landing transaction; everything in it has the run's new `extracted_at`."""
+# greatest(): the machine's clock may have been set back since the last batch
+_NEW_STAMP = "greatest(clock_timestamp(), (select max(extracted_at) from ops.sync_runs) + interval '1 microsecond')"
+
+
+class Batch(ABC, Generic[Rows]):
+    """The open landing transaction; everything in it has the run's new `extracted_at`, which is given as SQL."""
+
+    def __init__(self, run: Run, extracted_at: str) -> None:
+        self._run = run
+        self._extracted_at = extracted_at
+
+    @abstractmethod
+    def execute(self, sql: str) -> None:
+        """Run statements in the warehouse, inside the transaction."""
+
+    @abstractmethod
+    def copy(self, temporary: str, columns: Mapping[str, str], rows: Rows) -> None:
+        """Copy rows into a temporary table, which is empty again at commit."""
+
+    def upsert(self, target: StagingTable, rows: str) -> None:
+        """Insert the rows of a warehouse query over the target's columns; rewrite what differs, nothing else."""
+        names = list(target.columns)
+        values = [name for name in names if name not in target.key]
+        columns = ", ".join(map(identifier, names))
+        self.execute(
+            f"insert into {target.relation} as target ({columns}, extracted_at)"
+            f" select {columns}, {self._extracted_at} from ({rows}) as rows"
+            f" on conflict ({', '.join(map(identifier, target.key))}) do update set "
+            + ", ".join(f"{identifier(name)} = excluded.{identifier(name)}" for name in values)
+            + ", extracted_at = excluded.extracted_at"
+            f" where ({', '.join(f'target.{identifier(name)}' for name in values)})"
+            f" is distinct from ({', '.join(f'excluded.{identifier(name)}' for name in values)})"
+        )
+
+    def record_rejects(self, found: Rows, resolved: Rows) -> None:
+        """Write what could not be typed, and close what has become readable.
+
+        Args:
+            found: over REJECT_COLUMNS: new or changed rejects.
+            resolved: over entity, row_key, column_name: rejects whose value is readable now.
+        """
+        key = {"entity": "text", "row_key": "text", "column_name": "text"}
+        self.copy("rejects_found", dict.fromkeys(REJECT_COLUMNS, "text"), found)
+        self.copy("rejects_resolved", key, resolved)
+        self.execute(
+            "insert into ops.rejected_rows as target"
+            " (source, entity, row_key, column_name, reason, original, extracted_at)"
+            f" select {literal(self._run.source)}, entity, row_key, column_name, reason, original,"
+            f" {self._extracted_at} from rejects_found"
+            " on conflict (source, entity, row_key, column_name) do update"
+            " set reason = excluded.reason, original = excluded.original,"
+            " extracted_at = excluded.extracted_at, resolved_at = null"
+        )
+        self.execute(
+            f"update ops.rejected_rows as target set resolved_at = {self._extracted_at}"
+            f" from rejects_resolved as gone where target.source = {literal(self._run.source)}"
+            " and target.entity = gone.entity and target.row_key = gone.row_key"
+            " and target.column_name = gone.column_name"
+        )
+
+
+class DuckBatch(Batch[str]):
+    """A batch whose rows are DuckDB queries; it is on DuckDB's own connection to the warehouse."""
 
     def __init__(self, session: duckdb.DuckDBPyConnection, run: Run) -> None:
+        super().__init__(run, f"(select extracted_at from ops.sync_runs where run_id = {run.run_id})")
         self._session = session
-        self._run = run
-        self._extracted_at = f"(select extracted_at from ops.sync_runs where run_id = {run.run_id})"
-        # greatest(): the machine's clock may have been set back since the last batch
-        self.execute(
-            "update ops.sync_runs set extracted_at = greatest(clock_timestamp(),"
-            " (select max(extracted_at) from ops.sync_runs) + interval '1 microsecond')"
-            f" where run_id = {run.run_id}"
-        )
+        self.execute(f"update ops.sync_runs set extracted_at = {_NEW_STAMP} where run_id = {run.run_id}")
 
     def require_lock(self) -> None:
         """Fail unless the run's own connection still holds the run lock: this is another one."""
@@ -147,46 +215,42 @@ class Batch:
             f"insert into {ALIAS}.{target.relation} ({columns}, extracted_at) select {columns}, {stamp} from ({rows})"
         )
 
-    def upsert(self, target: StagingTable, rows: str) -> None:
-        """Insert the rows of a warehouse query over the target's columns; rewrite what differs, nothing else."""
-        names = list(target.columns)
-        values = [name for name in names if name not in target.key]
-        columns = ", ".join(map(identifier, names))
-        self.execute(
-            f"insert into {target.relation} as target ({columns}, extracted_at)"
-            f" select {columns}, {self._extracted_at} from ({rows}) as rows"
-            f" on conflict ({', '.join(map(identifier, target.key))}) do update set "
-            + ", ".join(f"{identifier(name)} = excluded.{identifier(name)}" for name in values)
-            + ", extracted_at = excluded.extracted_at"
-            f" where ({', '.join(f'target.{identifier(name)}' for name in values)})"
-            f" is distinct from ({', '.join(f'excluded.{identifier(name)}' for name in values)})"
-        )
 
-    def record_rejects(self, found: str, resolved: str) -> None:
-        """Write what could not be typed, and close what has become readable.
+class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
+    """A batch whose rows are tuples, on the connection that holds the run lock: while it lasts, so does the lock.
 
-        Args:
-            found: DuckDB query over REJECT_COLUMNS: new or changed rejects.
-            resolved: DuckDB query over entity, row_key, column_name: rejects whose value is readable now.
-        """
-        key = {"entity": "text", "row_key": "text", "column_name": "text"}
-        self.copy("rejects_found", dict.fromkeys(REJECT_COLUMNS, "text"), found)
-        self.copy("rejects_resolved", key, resolved)
-        self.execute(
-            "insert into ops.rejected_rows as target"
-            " (source, entity, row_key, column_name, reason, original, extracted_at)"
-            f" select {literal(self._run.source)}, entity, row_key, column_name, reason, original,"
-            f" {self._extracted_at} from rejects_found"
-            " on conflict (source, entity, row_key, column_name) do update"
-            " set reason = excluded.reason, original = excluded.original,"
-            " extracted_at = excluded.extracted_at, resolved_at = null"
-        )
-        self.execute(
-            f"update ops.rejected_rows as target set resolved_at = {self._extracted_at}"
-            f" from rejects_resolved as gone where target.source = {literal(self._run.source)}"
-            " and target.entity = gone.entity and target.row_key = gone.row_key"
-            " and target.column_name = gone.column_name"
-        )
+    For some thousand rows: its temporary tables stay with the connection, where DuckDB's pool has them made anew for
+    every batch, which leaves dead rows in the catalog.
+
+    Attributes:
+        extracted_at: the stamp. It gets into the run's record if the batch writes any row.
+    """
+
+    def __init__(self, run: Run) -> None:
+        with run.connection.cursor() as cursor:
+            cursor.execute(f"select {_NEW_STAMP}")
+            row = cursor.fetchone()
+        assert row is not None
+        self.extracted_at: datetime = row[0]
+        self._written = 0
+        super().__init__(run, f"{literal(self.extracted_at.isoformat())}::timestamptz")
+
+    @property
+    def written(self) -> int:
+        """Rows inserted or rewritten so far, temporary ones aside."""
+        return self._written
+
+    def execute(self, sql: str) -> None:
+        """Run a statement in the warehouse, inside the transaction, and count the rows it writes."""
+        with self._run.connection.cursor() as cursor:
+            cursor.execute(sql)
+            self._written += max(cursor.rowcount, 0)
+
+    def copy(self, temporary: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Copy tuples into a temporary table."""
+        with self._run.connection.cursor() as cursor:
+            cursor.execute(_temporary_table(temporary, columns))
+            execute_values(cursor, f"insert into pg_temp.{temporary} values %s", rows, page_size=1000)
 
 
 def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
@@ -196,7 +260,7 @@ def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -
         WarehouseError: DuckDB's own client library is refused. Its message quotes the URI, so it is not passed on.
     """
     try:
-        session.execute(f"attach {literal(warehouse.uri)} as {ALIAS} (type postgres)")
+        session.execute(f"attach {literal(warehouse.dsn)} as {ALIAS} (type postgres)")
     except duckdb.Error:
         raise WarehouseError(
             f"DuckDB cannot attach {redacted(warehouse.uri)}, although psycopg2 can: look for URI options that "
@@ -213,14 +277,17 @@ def copy_to_temporary(session: duckdb.DuckDBPyConnection, name: str, columns: Ma
 
     The table is empty again at commit. It has an index on its first column, by which its rows are told apart later.
     """
-    fields = ", ".join(f"{identifier(column)} {kind}" for column, kind in columns.items())
-    _execute(
-        session,
-        f"create temp table if not exists {name} ({fields}) on commit delete rows;"
-        f" create index if not exists {name}_first on {name} ({identifier(next(iter(columns)))})",
-    )
+    _execute(session, _temporary_table(name, columns))
     session.execute("call pg_clear_cache()")  # or DuckDB may not know yet that there is a pg_temp
     session.execute(f"insert into {ALIAS}.pg_temp.{name} {rows}")
+
+
+def _temporary_table(name: str, columns: Mapping[str, str]) -> str:
+    fields = ", ".join(f"{identifier(column)} {kind}" for column, kind in columns.items())
+    return (
+        f"create temp table if not exists {name} ({fields}) on commit delete rows;"
+        f" create index if not exists {name}_first on {name} ({identifier(next(iter(columns)))})"
+    )
 
 
 @contextmanager
@@ -238,13 +305,30 @@ def transaction(session: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 @contextmanager
-def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[Batch]:
+def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[DuckBatch]:
     """One landing transaction, under the run lock from its first to its last statement."""
     with transaction(session):
-        batch = Batch(session, run)
+        batch = DuckBatch(session, run)
         batch.require_lock()
         yield batch
         batch.require_lock()
+
+
+@contextmanager
+def landing_rows(run: Run) -> Iterator[RowBatch]:
+    """One landing transaction on the run's own connection; the run's record is part of it."""
+    with run.connection.cursor() as cursor:
+        cursor.execute("begin")
+        try:
+            batch = RowBatch(run)
+            yield batch
+            if batch.written:
+                run.update(extracted_at=batch.extracted_at)
+            cursor.execute("commit")
+        except BaseException:
+            with suppress(psycopg2.Error):  # a lost connection has rolled back already
+                cursor.execute("rollback")
+            raise
 
 
 def bar_digest(bar: str, columns: Sequence[str]) -> str:
@@ -277,6 +361,16 @@ def prune(connection: Connection, table: StagingTable, keep: int) -> None:
             """,
             {"keep": keep, "symbol": table.name},
         )
+
+
+def vacuum(connection: Connection, tables: Sequence[str]) -> None:
+    """Make the room of dead rows usable again, in tables nobody has locked.
+
+    Autovacuum looks at shares of dead rows and may come hours apart; tables that are rewritten every 30 seconds stay
+    smaller with less, more often.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"vacuum (skip_locked, truncate false) {', '.join(tables)}")
 
 
 def last_run_was_clean(connection: Connection, source: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -12,11 +12,13 @@ from extract.landing import (
     ALIAS,
     REJECT_COLUMNS,
     Batch,
+    Rows,
     Run,
     StagingTable,
     bar_digest,
     copy_to_temporary,
     landing,
+    landing_rows,
     open_rejects,
     record_symbols,
     transaction,
@@ -31,6 +33,8 @@ LAST_TIMESTAMP = 4_102_444_800  # 2100-01-01
 # How many seconds of bars are read at a time when all of the file is: 14 days, or 4,000 bars of five minutes, hold the
 # file for some 30 ms.
 WINDOW = 14 * 86_400
+# Up to so many changed rows go over the run's own connection; more of them are COPYed by DuckDB.
+ROWS_BY_HAND = 1_000
 KEY = (
     f"case when regexp_full_match(timestamp, '[0-9]+([.]0*)?') and try_cast(timestamp as bigint) < {LAST_TIMESTAMP}"
     " then try_cast(timestamp as bigint) end"
@@ -197,12 +201,17 @@ def compare(
 def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, since: Mapping[str, int | None]) -> None:
     """Write what `compare` found, in one transaction; nothing where nothing differs."""
     changed = [symbol for symbol, outcome in extraction.outcomes.items() if outcome.rows_changed]
-    rejects_differ = session.execute("select exists (from rejects_new) or exists (from rejects_gone)").fetchone()
-    if changed or rejects_differ == (True,):
+    loaded = [symbol for symbol in changed if since[symbol] is None]
+    rejects = session.execute("select (select count(*) from rejects_new) + (select count(*) from rejects_gone)")
+    ((rejects_differ,),) = rejects.fetchall()
+    if not loaded and 0 < extraction.rows_changed + rejects_differ <= ROWS_BY_HAND:
+        with landing_rows(run) as rows_batch:
+            _update(rows_batch, changed, rejects_differ, lambda query: session.execute(query).fetchall())
+    elif changed or rejects_differ:
         with landing(session, run) as batch:
-            _write(batch, changed, since)
-            if rejects_differ == (True,):
-                batch.record_rejects("select * from rejects_new", "select * from rejects_gone")
+            for symbol in loaded:  # they are empty, or were when this run began
+                batch.load(staging_table(symbol), _changed_rows(symbol))
+            _update(batch, [symbol for symbol in changed if symbol not in loaded], rejects_differ, lambda query: query)
 
 
 def record(run: Run, extraction: Extraction) -> None:
@@ -224,19 +233,21 @@ def record(run: Run, extraction: Extraction) -> None:
     )
 
 
-def _write(batch: Batch, changed: Iterable[str], since: Mapping[str, int | None]) -> None:
-    """Fill the staging tables of the changed symbols: the empty ones directly, the others by upsert."""
-    columns = ", ".join(COLUMNS)
-    loaded = [symbol for symbol in changed if since[symbol] is None]
-    updated = [symbol for symbol in changed if since[symbol] is not None]
-    for symbol in loaded:
-        batch.load(staging_table(symbol), f"select {columns} from mt5_changed where symbol = {literal(symbol)}")
-    if updated:
-        symbols = ", ".join(map(literal, updated))
-        rows = f"select symbol, {columns} from mt5_changed where symbol in ({symbols})"
-        batch.copy("mt5_bars", {"symbol": "text"} | TYPES, rows)
-    for symbol in updated:
-        batch.upsert(staging_table(symbol), f"select {columns} from mt5_bars where symbol = {literal(symbol)}")
+def _update(batch: Batch[Rows], symbols: Sequence[str], rejects: int, rows: Callable[[str], Rows]) -> None:
+    """Upsert what has changed of symbols, and the rejects, if any; `rows` makes of a query what the batch takes."""
+    if symbols:
+        columns = ", ".join(COLUMNS)
+        listed = ", ".join(map(literal, symbols))
+        changed = f"select symbol, {columns} from mt5_changed where symbol in ({listed})"
+        batch.copy("mt5_bars", {"symbol": "text"} | TYPES, rows(changed))
+        for symbol in symbols:
+            batch.upsert(staging_table(symbol), f"select {columns} from mt5_bars where symbol = {literal(symbol)}")
+    if rejects:
+        batch.record_rejects(rows("select * from rejects_new"), rows("select * from rejects_gone"))
+
+
+def _changed_rows(symbol: str) -> str:
+    return f"select {', '.join(COLUMNS)} from mt5_changed where symbol = {literal(symbol)}"
 
 
 def _find_changed(session: duckdb.DuckDBPyConnection, since: Mapping[str, int | None], until: int | None) -> None:

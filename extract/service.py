@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +32,8 @@ from extract.warehouse import LockHeldError, WarehouseError, WarehouseUnavailabl
 
 log = logging.getLogger("tradehouse")
 
+STALLED_AFTER = 3600.0
+"""Seconds after which a tick is taken to hang: on a peer that keeps the connection and says nothing."""
 RETRY_RECONCILIATION = 600.0
 """Seconds before a reconciliation that could not run is tried again; it may have taken a while to fail."""
 
@@ -43,6 +47,7 @@ class Service:
         build_every: seconds between full builds with all tests.
         reconcile_every: seconds between reconciliations of the whole file.
         stop: set it to end after the step in hand.
+        stalled_after: seconds after which a tick is given up, and the process starts itself anew.
     """
 
     settings: Settings
@@ -51,6 +56,7 @@ class Service:
     build_every: float
     reconcile_every: float
     stop: threading.Event = field(default_factory=threading.Event)
+    stalled_after: float = STALLED_AFTER
     _next_build: float = 0.0
     _next_reconciliation: float = 0.0
     _trouble: dict[str, str] = field(default_factory=dict)
@@ -67,7 +73,8 @@ class Service:
         )
         due = time.monotonic()
         while not self.stop.is_set():
-            self._tick(due)
+            with starting_anew_after(self.stalled_after):
+                self._tick(due)
             due += self.every
             late = time.monotonic() - due
             if late > 0:
@@ -179,6 +186,27 @@ class Service:
         for name in names:
             if self._trouble.pop(name, None) is not None:
                 log.info("%s: cleared", name)
+
+
+@contextmanager
+def starting_anew_after(seconds: float) -> Iterator[None]:
+    """Start this program again, from its own command line and under the same process id, if the block takes longer.
+
+    A thread that waits for an answer that never comes cannot be told to stop. The new program has none of the old
+    one's connections, and the server releases their locks.
+    """
+
+    def start_anew() -> None:
+        log.error("the tick hangs since %g s: starting anew", seconds)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+    watch = threading.Timer(seconds, start_anew)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 @contextmanager

@@ -29,6 +29,16 @@ OLDEST_SERVER = 14
 LOCK_KEY = 807_303_541
 
 
+# A connection whose other end has silently gone is given up after a minute: some networks drop packets, not
+# connections. The URI may say otherwise.
+KEEPALIVE = {
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",  # milliseconds
+}
+
+
 class WarehouseError(Exception):
     """The warehouse cannot be used; the message is one line that says what to fix."""
 
@@ -48,6 +58,11 @@ class Warehouse:
     uri: str
     embedded: bool
 
+    @property
+    def dsn(self) -> str:
+        """What to connect with: the URI, and what it does not say of keeping connections alive."""
+        return psycopg2.extensions.make_dsn(**KEEPALIVE | psycopg2.extensions.parse_dsn(self.uri))
+
     def connect(self, purpose: str, *, autocommit: bool = False) -> Connection:
         """Open a connection that shows up in pg_stat_activity under `purpose`.
 
@@ -56,7 +71,7 @@ class Warehouse:
         """
         try:
             connection = psycopg2.connect(
-                self.uri,
+                self.dsn,
                 application_name=f"tradehouse {purpose} pid {os.getpid()} on {socket.gethostname()}"[:63],
                 connect_timeout=10,
             )
@@ -254,7 +269,8 @@ def complaint(error: BaseException, uri: str) -> str:
 
 
 def _masked(text: str, password: str) -> str:
-    for form in {password, quote(password, safe=""), quote(password)}:
+    in_dsn = password.replace("\\", "\\\\").replace("'", "\\'")
+    for form in {password, quote(password, safe=""), quote(password), in_dsn}:
         text = text.replace(form, "***")
     return text
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import random
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +125,31 @@ def test_a_run_that_stalls_and_is_reset_leaves_no_lock(proxied: tuple[World, Pro
     assert (run.returncode, clear_error(printed)) == (2, True), printed
     proxy.mend()
     direct(world)
+
+
+HANGING = """
+import os, socket, sys
+from pathlib import Path
+from extract.service import starting_anew_after
+
+print("begun by", os.getpid(), sys.argv[1:], flush=True)
+silent = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+with starting_anew_after(1):
+    if not Path(sys.argv[2]).exists():
+        Path(sys.argv[2]).touch()
+        silent.recv(1)
+print("ended", flush=True)
+"""
+
+
+def test_a_tick_that_hangs_on_a_silent_peer_starts_the_program_anew(tmp_path: Path) -> None:
+    script = tmp_path / "hanging.py"
+    script.write_text(HANGING)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        arguments = [str(listener.getsockname()[1]), str(tmp_path / "hung")]
+        done = subprocess.run(
+            [sys.executable, script, *arguments], capture_output=True, text=True, check=True, timeout=60
+        )
+    first, second, end = done.stdout.splitlines()
+    assert first == second  # the same process, the same arguments
+    assert end == "ended"
