@@ -103,6 +103,13 @@ def footprint(warehouse: Warehouse) -> dict[str, int]:
     return taken
 
 
+def analyze(warehouse: Warehouse) -> None:
+    """Have statistics made of every table now, which autovacuum does once at some later time."""
+    with closing(psycopg2.connect(warehouse.uri)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("analyze")
+
+
 def ticks(settings: Settings, project: Project, day: Day, count: int) -> Iterator[int]:
     """Run so many ticks; yields the number of each one done."""
     with Pipeline(settings, project, unattended=True) as pipeline:
@@ -138,6 +145,8 @@ def main(count: int, warm_up: int, days: int, counts_only: bool) -> None:
             for number in track(
                 ticks(settings, project, day, count), "ticks", total=count, console=Console(stderr=True)
             ):
+                if number == warm_up:
+                    analyze(open_warehouse(settings))
                 if number in (warm_up, count):
                     seen.append(footprint(open_warehouse(settings)))
         finally:

@@ -41,6 +41,7 @@ class CycleResult:
     extraction: Extraction
     transform: TransformResult = field(default_factory=TransformResult)
     seconds: float = 0.0
+    tidied: bool = False  # it was this run's turn to clean up
 
     @property
     def ok(self) -> bool:
@@ -149,11 +150,16 @@ class Pipeline:
 
     def disconnect(self) -> None:
         """Let go of the warehouse; the next run looks for it anew. For after an error, and for the end."""
-        if self._session is not None:
-            self._session.close()
+        self._close_session()
         if self._connection is not None:
             self._connection.close()
-        self._warehouse = self._connection = self._session = None
+        self._warehouse = self._connection = None
+
+    def _close_session(self) -> None:
+        """End the DuckDB session; the next run opens another. One that is kept grows by 30 kB a tick."""
+        if self._session is not None:
+            self._session.close()
+        self._session = None
 
     def run(
         self, command: str, *, tests: bool = False, patience: float = PATIENCE, progress: Progress = lambda *_: None
@@ -179,7 +185,9 @@ class Pipeline:
             result = _cycle(tools, command, tests, patience, progress)
             if tests:
                 self._tested = tools.fingerprint
-            return result
+        if result.tidied:
+            self._close_session()
+        return result
 
     @contextmanager
     def locked(self, command: str) -> Iterator[Tools]:
@@ -214,16 +222,16 @@ class Pipeline:
             raise WarehouseUnavailableError(f"the run broke off: {complaint(error, warehouse.uri)}") from None
 
     def _connect(self, command: str) -> tuple[Warehouse, Connection, duckdb.DuckDBPyConnection]:
-        if self._warehouse is None or self._connection is None or self._session is None:
-            warehouse = open_warehouse(self.settings)
-            self._connection = warehouse.connect(command, autocommit=True)
+        if self._warehouse is None or self._connection is None:
+            self._warehouse = open_warehouse(self.settings)
+            self._connection = self._warehouse.connect(command, autocommit=True)
             with self._connection.cursor() as cursor:
                 # Commits need not wait for the disk here: what a crash of the server takes, it takes from the end,
                 # the record that the run is done first, and a run without one has all its tables built again.
                 cursor.execute("set synchronous_commit = off")
+        if self._session is None:
             self._session = open_session()
-            attach_warehouse(self._session, warehouse)
-            self._warehouse = warehouse
+            attach_warehouse(self._session, self._warehouse)
         return self._warehouse, self._connection, self._session
 
 
@@ -259,6 +267,7 @@ def _cycle(tools: Tools, command: str, tests: bool, patience: float, progress: P
         tools.prune(tools.project.symbols if full else grown, result.transform.failed)
         if run.tidies:
             tools.vacuum()
+            result.tidied = True
         _record(run, result, tools.fingerprint if full and not result.transform.models_failed else None)
         result.seconds = _duration(run)
     return result
