@@ -19,9 +19,9 @@ OTHER_SESSIONS = (
     "select count(*) from pg_stat_activity"
     " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
 )
-# a transaction that has written something; DuckDB's sessions have no name, dbt's have
+# a transaction that has written something; small batches land in the run's own session, others in DuckDB's
 WRITING = {
-    "landing": "backend_xid is not null and application_name not like 'tradehouse%'",
+    "landing": "backend_xid is not null and application_name <> 'tradehouse dbt'",
     "building": "backend_xid is not null and application_name = 'tradehouse dbt'",
 }
 

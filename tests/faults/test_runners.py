@@ -143,7 +143,7 @@ def test_project_files_changed_under_a_running_service(world: World) -> None:
     for name in PROJECT:
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "target", "logs"))
     shutil.copy(ROOT / "profiles.yml.example", project)
-    docs = project / "dbt_project" / "models" / "marts" / "views" / "_views.yml"
+    docs = project / "dbt_project" / "models" / "marts" / "candles" / "_candles.yml"
     macro = project / "macros" / "marts" / "candles.sql"
     whole = macro.read_text()
     described = "select obj_description('candles'::regclass) like 'Told anew.%'"
