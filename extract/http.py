@@ -23,7 +23,8 @@ from tenacity import (
     stop_after_attempt,
     stop_any,
     stop_when_event_set,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 Answer = TypeVar("Answer")
@@ -37,7 +38,7 @@ ATTEMPTS = 8
 """Of one request, with some 65 seconds of waiting between them."""
 LONGEST_WAIT = 120.0
 """Seconds to wait at most, whatever a service asks for."""
-BACKOFF = wait_exponential_jitter(initial=0.5, max=30.0)
+BACKOFF = wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 1)
 
 
 class ServiceError(Exception):

@@ -167,6 +167,10 @@ class FakeBybit:
         """Treat every request like this until told otherwise; without arguments all is well again."""
         self._ask("always", fault)
 
+    def clear(self) -> None:
+        """Forget all executions."""
+        self._ask("clear")
+
     def skew(self, milliseconds: int) -> None:
         """Set the server's clock so far ahead of ours."""
         self._ask("skew", milliseconds)
@@ -240,6 +244,8 @@ class State:
                 self.faults.extend(arguments[0])
             elif name == "always":
                 self.always = arguments[0]
+            elif name == "clear":
+                self.books = {category: Book() for category in CATEGORIES}
             elif name == "skew":
                 self.skew = arguments[0]
             elif name == "requests":

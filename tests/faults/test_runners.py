@@ -16,7 +16,7 @@ from tests.faults.trading import M5, MONDAY, Market
 from tests.services import await_that, service
 from tests.world import ROOT, World
 
-LOCK_HOLDER = f"select pid from pg_locks where locktype = 'advisory' and granted and objid = {LOCK_KEYS["mt5"]}"
+LOCK_HOLDER = "select pid from pg_locks where locktype = 'advisory' and granted and objid = {}".format(LOCK_KEYS["mt5"])
 PROJECT = ("extract", "dbt_project", "macros", "sql")
 
 
