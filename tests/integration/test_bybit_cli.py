@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from extract.bybit import BAN_PAUSE
 from tests.bybit_world import SECRETS, BybitWorld, bybit_world_on
+from tests.conftest import Server
 from tests.fake_bybit import days_ago, execution
 from tests.services import RunningService, service
 from tests.world import TRADEHOUSE
@@ -18,7 +21,7 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Any:
+def account(tmp_path: Path) -> Iterator[BybitWorld]:
     """A world without a warehouse."""
     with bybit_world_on(NOWHERE, tmp_path / "home", tmp_path) as world:
         yield world
@@ -115,7 +118,15 @@ def test_no_secret_in_output_files_or_process_titles(bybit_world: BybitWorld, tm
         assert secret not in seen + str(printed) + written + recorded
 
 
-def bybit_service(world: BybitWorld) -> Any:
+@pytest.fixture
+def served_world(server: Server, bybit_world: BybitWorld) -> BybitWorld:
+    """A world for the service, which does nothing with the server that a sync does not do: one server is enough."""
+    if server.name != "embedded":
+        pytest.skip("the embedded server is enough")
+    return bybit_world
+
+
+def bybit_service(world: BybitWorld) -> AbstractContextManager[RunningService]:
     return service(world, program=(TRADEHOUSE, "bybit"))
 
 
@@ -123,45 +134,45 @@ def await_landed(running: RunningService, world: BybitWorld, exec_id: str) -> No
     running.await_that(lambda: exec_id in world.landed(), exec_id)
 
 
-def test_the_service_follows_the_account_until_sigterm(bybit_world: BybitWorld) -> None:
-    bybit_world.backfill()
-    with bybit_service(bybit_world) as running:
+def test_the_service_follows_the_account_until_sigterm(served_world: BybitWorld) -> None:
+    served_world.backfill()
+    with bybit_service(served_world) as running:
         running.await_log("tests passed")
         for exec_id in ("e1", "e2"):
-            bybit_world.fake.add([execution(exec_id, days_ago(0))])
-            await_landed(running, bybit_world, exec_id)
+            served_world.fake.add([execution(exec_id, days_ago(0))])
+            await_landed(running, served_world, exec_id)
         running.await_log(" 0 changed, 0 models built")
         assert running.end() == 0
     assert running.log.rstrip().endswith("stopped")
     assert not any(secret in running.log for secret in SECRETS)
-    assert bybit_world.query(
+    assert served_world.query(
         "select distinct command, status from ops.sync_runs where command <> 'bybit backfill'"
     ) == [("bybit run", "done")]
 
 
-def test_the_service_says_once_what_is_wrong_and_when_it_no_longer_is(bybit_world: BybitWorld) -> None:
-    with bybit_service(bybit_world) as running:
+def test_the_service_says_once_what_is_wrong_and_when_it_no_longer_is(served_world: BybitWorld) -> None:
+    with bybit_service(served_world) as running:
         running.await_log("run tradehouse bybit backfill first")
-        bybit_world.backfill()
+        served_world.backfill()
         running.await_log("cycle: cleared")
-        bybit_world.fake.always(code=10003)
+        served_world.fake.always(code=10003)
         running.await_log("does not know the key")
-        bybit_world.fake.requests()
+        served_world.fake.requests()
         for _ in range(3):
-            running.await_that(lambda: bool(bybit_world.fake.requests()), "further attempt")
-        bybit_world.fake.always()
+            running.await_that(lambda: bool(served_world.fake.requests()), "further attempt")
+        served_world.fake.always()
         running.await_log("cycle: cleared", times=2)
         assert running.log.count("does not know the key") == 1
         assert running.end() == 0
 
 
-def test_the_service_keeps_quiet_after_a_ban(bybit_world: BybitWorld) -> None:
-    bybit_world.backfill()
-    with bybit_service(bybit_world) as running:
+def test_the_service_keeps_quiet_after_a_ban(served_world: BybitWorld) -> None:
+    served_world.backfill()
+    with bybit_service(served_world) as running:
         running.await_log("tests passed")
-        bybit_world.fake.always(status=403)
+        served_world.fake.always(status=403)
         running.await_log(f"no requests for {BAN_PAUSE:g} s")
-        bybit_world.fake.requests()
+        served_world.fake.requests()
         assert running.end() == 0  # which ends the pause, too
-    assert bybit_world.fake.requests() == []
+    assert served_world.fake.requests() == []
     assert running.log.count("Wait ten minutes") == 1

@@ -9,8 +9,6 @@ import signal
 from datetime import datetime, timezone
 from typing import Any
 
-import pytest
-
 from tests.bybit_world import BybitWorld
 from tests.fake_bybit import DAY, days_ago, execution, trades
 
@@ -153,12 +151,12 @@ def test_what_breaks_off_in_the_middle_keeps_what_has_landed(bybit_world: BybitW
     assert bybit_world.landed() == expected(start, end)
 
 
-@pytest.mark.parametrize("unknown", ["FutureSpread", "SomethingNew", ""])
-def test_whatever_the_type_of_an_execution_it_lands(bybit_world: BybitWorld, unknown: str) -> None:
-    item = execution("e1", days_ago(1), execType=unknown, orderLinkId="ärgerlich 💥")
-    bybit_world.fake.add([item])
+def test_whatever_the_type_of_an_execution_it_lands(bybit_world: BybitWorld) -> None:
+    types = ("Trade", "Funding", "FutureSpread", "SomethingNew", "")
+    items = [execution(f"e{kind}", days_ago(1), execType=kind, orderLinkId="ärgerlich 💥") for kind in types]
+    bybit_world.fake.add(items)
     bybit_world.backfill()
-    assert bybit_world.landed() == {"e1": ("linear", item)}
+    assert bybit_world.landed() == {item["execId"]: ("linear", item) for item in items}
 
 
 def test_what_cannot_land_is_on_record_until_it_can(bybit_world: BybitWorld) -> None:
