@@ -22,7 +22,7 @@ def land(sqlite_path: Path, postgres_uri: str) -> None:
     warehouse = Warehouse(postgres_uri, embedded=False)
     with (
         closing(warehouse.connect("bench", autocommit=True)) as connection,
-        holding_run_lock(connection),
+        holding_run_lock(connection, "mt5"),
         open_session() as session,
     ):
         warehouse.prepare(connection, project.symbols)

@@ -10,26 +10,17 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
+from extract.cli_bybit import bybit
+from extract.console import COULD_NOT_RUN, DONE, PARTIAL, PLAIN, err, out, progress, utc
 from extract.demo_data import write_demo_data
 from extract.settings import SQL, Project, SettingsError, load_project, load_settings
 from extract.status import RunState, Status, SymbolState, TableState, read_status
@@ -45,27 +36,23 @@ from extract.warehouse import (
 if TYPE_CHECKING:
     from extract.reconcile import Reconciliation
 
-DONE, PARTIAL, COULD_NOT_RUN = 0, 1, 2
-
-PLAIN: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False}
-
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
 
 class _Commands(click.Group):
     """Turns the errors that mean "could not run" into one line and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from extract.mt5_file import SourceError
-        from extract.transform import TransformError
-
         try:
             return super().invoke(ctx)
         except LockHeldError as held:
-            err.print(f"{held}; nothing to do")
+            err.print(f"{held}; nothing to do", markup=False)
             sys.exit(DONE)
-        except (SettingsError, SourceError, TransformError, WarehouseError) as error:
+        except Exception as error:
+            from extract.http import ServiceError
+            from extract.mt5_file import SourceError
+            from extract.transform import TransformError
+
+            if not isinstance(error, (ServiceError, SettingsError, SourceError, TransformError, WarehouseError)):
+                raise
             err.print(f"error: {error}", markup=False)
             sys.exit(COULD_NOT_RUN)
 
@@ -76,7 +63,8 @@ def main() -> None:
     """Move trading data into Postgres, where dbt turns it into tested tables.
 
     Settings come from the environment or from .env: SQLITE_PATH, POSTGRESQL_URI (without it an embedded
-    Postgres is used), LOOKBACK_MINUTES, MAX_ROWS_PER_TABLE, DBT_THREADS, LOG_LEVEL, TRADEHOUSE_HOME.
+    Postgres is used), LOOKBACK_MINUTES, MAX_ROWS_PER_TABLE, DBT_THREADS, LOG_LEVEL, TRADEHOUSE_HOME; for Bybit
+    BYBIT_API_KEY, BYBIT_API_SECRET, BYBIT_BASE_URL, BYBIT_CATEGORIES, BYBIT_REQUESTS_PER_SECOND.
 
     Exit codes: 0 done, 1 partial (what failed is named, the rest is done; of `status`: something is stale or
     broken), 2 could not run.
@@ -94,7 +82,7 @@ def sync(tests: bool) -> None:
 
     settings, project = load_settings(), load_project()
     settings.require_sqlite_path()
-    with Pipeline(settings, project) as pipeline, _progress() as report:
+    with Pipeline(settings, project) as pipeline, progress() as report:
         result = pipeline.run("sync", tests=tests, progress=report)
     if result.extraction.error:
         err.print(result.extraction.error, markup=False)
@@ -141,7 +129,7 @@ def reconcile(names: tuple[str, ...], dry_run: bool) -> None:
             f"{', '.join(unknown)} is not configured; there are {', '.join(project.symbols).upper()}",
             param_hint="--symbol",
         )
-    with Pipeline(settings, project, unattended=True) as pipeline, _progress() as report:
+    with Pipeline(settings, project, unattended=True) as pipeline, progress() as report:
         result = reconcile_symbols(pipeline, symbols, dry_run=dry_run, progress=report)
     _print_reconciliation(result)
     sys.exit(DONE if result.ok else PARTIAL)
@@ -172,15 +160,16 @@ def run(every: int | None, build_every: int, reconcile_every: int) -> None:
 
     Example: tradehouse run --every 30
     """
-    from extract.service import Service, stopping_on_signals
+    from extract.service import Service
+    from extract.unattended import stopping_on_signals
 
     settings, project = load_settings(), load_project()
     settings.require_sqlite_path()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("tradehouse").setLevel(settings.log_level)
     service = Service(
-        settings,
-        project,
+        settings=settings,
+        project=project,
         every=float(every or settings.sync_interval_seconds),
         build_every=build_every * 60.0,
         reconcile_every=reconcile_every * 3600.0,
@@ -209,7 +198,7 @@ def status(as_json: bool, grace: int | None) -> None:
     with warehouse.reading("status") as connection:
         state = read_status(connection, project, project.grace_minutes if grace is None else grace)
     if as_json:
-        click.echo(json.dumps(state.as_dict(), default=lambda moment: _utc(moment).isoformat(), indent=2))
+        click.echo(json.dumps(state.as_dict(), default=lambda moment: utc(moment).isoformat(), indent=2))
     else:
         _print_status(state, project, warehouse)
     sys.exit(DONE if state.ok else PARTIAL)
@@ -233,7 +222,7 @@ def demo_data(path: Path, days: int, seed: int, around_the_clock: bool, keep: bo
         raise SettingsError(f"{path} exists; remove it, name another file, or pass --keep")
     project = load_project()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _progress() as report:
+    with progress() as report:
         summary = write_demo_data(
             path,
             symbols=[symbol.upper() for symbol in project.symbols],
@@ -277,7 +266,7 @@ def init() -> None:
     Example: tradehouse warehouse init && eval "$(tradehouse env)" && (cd dbt_project && dbt build)
     """
     target = open_warehouse(load_settings())
-    with target.run_lock("init") as connection:
+    with target.run_lock("init", "mt5") as connection:
         target.prepare(connection, load_project().symbols)
     out.print(f"ready: {redacted(target.uri)}", markup=False)
 
@@ -378,34 +367,6 @@ def shell() -> None:
     sys.exit(PARTIAL if session.failures and not sys.stdin.isatty() else DONE)
 
 
-Report = Callable[[str, int | None, int | None], None]
-
-
-@contextmanager
-def _progress() -> Iterator[Report]:
-    """A progress bar on a terminal; a line per step elsewhere."""
-    if not err.is_terminal:
-        seen: set[str] = set()
-
-        def line(step: str, _: int | None, total: int | None) -> None:
-            if step not in seen:
-                seen.add(step)
-                err.print(f"{step} …" if total is None else f"{step} ({total}) …", markup=False)
-
-        yield line
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda step, finished, total: bar.update(task, description=step, completed=finished or 0, total=total)
-
-
 def _print_reconciliation(result: Reconciliation) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("symbol")
@@ -477,7 +438,7 @@ def _run_table(runs: list[RunState]) -> Table:
     for run in runs:
         table.add_row(
             str(run.run_id),
-            f"{_utc(run.started_at):%m-%d %H:%M:%S}",
+            f"{utc(run.started_at):%m-%d %H:%M:%S}",
             run.command,
             run.status,
             "-" if run.seconds is None else f"{run.seconds:.1f}",
@@ -495,8 +456,8 @@ def _moment(moment: datetime | None, as_of: datetime) -> str:
     """The time of day, or the date where it is another day's."""
     if moment is None:
         return "-"
-    same_day = _utc(moment).date() == _utc(as_of).date()
-    return f"{_utc(moment):%H:%M}" if same_day else f"{_utc(moment):%m-%d}"
+    same_day = utc(moment).date() == utc(as_of).date()
+    return f"{utc(moment):%H:%M}" if same_day else f"{utc(moment):%m-%d}"
 
 
 def _short(seconds: float) -> str:
@@ -507,8 +468,7 @@ def _short(seconds: float) -> str:
     return f"{seconds / 60:.0f}m"
 
 
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(timezone.utc)
+main.add_command(bybit)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import psycopg2
@@ -15,10 +14,19 @@ from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_
 
 from extract import mt5_bars
 from extract.duck import open_session
-from extract.landing import RECORDS, Run, attach_warehouse, last_run_was_clean, prune, vacuum
+from extract.landing import (
+    RECORDS,
+    Run,
+    attach_warehouse,
+    built_fingerprint,
+    last_run_was_clean,
+    prune,
+    recorded,
+    vacuum,
+)
 from extract.mt5_file import Extraction, SourceBusyError
 from extract.settings import Project, Settings
-from extract.transform import Dbt, TransformResult, models_in_project, project_fingerprint
+from extract.transform import Dbt, TransformResult, project_fingerprint, selection
 from extract.warehouse import (
     Connection,
     Warehouse,
@@ -90,9 +98,10 @@ class Tools:
         return result
 
     def build(self, progress: Progress, *, tests: bool = False) -> TransformResult:
-        """Build all models, with every test or none."""
+        """Build all models of this source, with every test of theirs or none."""
         step = "building and testing" if tests else "building tables"
-        return self.transform(step, models_in_project(), progress, "build" if tests else "run")
+        total = self.dbt.count_models(mt5_bars.SOURCE)
+        return self.transform(step, total, progress, "build" if tests else "run", *selection(mt5_bars.SOURCE))
 
     def transform(self, step: str, total: int, progress: Progress, *command: str) -> TransformResult:
         """Run a dbt command for as long as the lock is held; `total` is how many nodes it will run."""
@@ -204,7 +213,7 @@ class Pipeline:
             self._dbt = Dbt(self.settings, warehouse, keep_project=self._unattended)
             self._parsed = fingerprint
         try:
-            with holding_run_lock(connection):
+            with holding_run_lock(connection, mt5_bars.SOURCE):
                 warehouse.prepare(connection, self.project.symbols)
                 yield Tools(
                     settings=self.settings,
@@ -215,7 +224,7 @@ class Pipeline:
                     session=session,
                     dbt=self._dbt,
                     fingerprint=fingerprint,
-                    built=fingerprint == _built_fingerprint(connection),
+                    built=fingerprint == built_fingerprint(connection, mt5_bars.SOURCE),
                     clean=last_run_was_clean(connection, mt5_bars.SOURCE),
                 )
         except (psycopg2.Error, duckdb.Error) as error:
@@ -235,21 +244,9 @@ class Pipeline:
         return self._warehouse, self._connection, self._session
 
 
-@contextmanager
-def recorded(tools: Tools, command: str) -> Iterator[Run]:
-    """The record of a run, closed as failed by an exception, where the connection still allows it."""
-    run = Run.start(tools.connection, mt5_bars.SOURCE, command)
-    try:
-        yield run
-    except BaseException as error:
-        with suppress(psycopg2.Error):
-            run.finish("failed", error=complaint(error, tools.warehouse.uri))
-        raise
-
-
 def _cycle(tools: Tools, command: str, tests: bool, patience: float, progress: Progress) -> CycleResult:
     full = tests or not tools.built
-    with recorded(tools, command) as run:
+    with recorded(tools.connection, tools.warehouse, mt5_bars.SOURCE, command) as run:
         with ThreadPoolExecutor(max_workers=1) as aside:
             # a big build is certain to come: parse the project while DuckDB reads and lands
             parsed = aside.submit(tools.dbt.parse) if full or not tools.clean else None
@@ -269,7 +266,7 @@ def _cycle(tools: Tools, command: str, tests: bool, patience: float, progress: P
             tools.vacuum()
             result.tidied = True
         _record(run, result, tools.fingerprint if full and not result.transform.models_failed else None)
-        result.seconds = _duration(run)
+        result.seconds = run.seconds()
     return result
 
 
@@ -285,16 +282,6 @@ def _extract_and_land(tools: Tools, run: Run, patience: float) -> Extraction:
     return extraction
 
 
-def _built_fingerprint(connection: Connection) -> Any:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select project_fingerprint from ops.sync_runs"
-            " where project_fingerprint is not null order by run_id desc limit 1"
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None
-
-
 def _record(run: Run, result: CycleResult, fingerprint: str | None) -> None:
     run.finish(
         "done" if result.ok else "partial",
@@ -303,13 +290,3 @@ def _record(run: Run, result: CycleResult, fingerprint: str | None) -> None:
         project_fingerprint=fingerprint,
         error="; ".join(result.extraction.problems + result.transform.problems) or None,
     )
-
-
-def _duration(run: Run) -> float:
-    with run.connection.cursor() as cursor:
-        cursor.execute(
-            "select extract(epoch from finished_at - started_at) from ops.sync_runs where run_id = %s",
-            (run.run_id,),
-        )
-        row = cursor.fetchone()
-    return float(row[0]) if row else 0.0

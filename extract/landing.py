@@ -1,8 +1,8 @@
 """Landing: the only code that writes to staging and to the run records.
 
 A batch is one Postgres transaction: the changed rows, the rejects and the run record commit together, all
-with the same `extracted_at`, which is greater than that of every batch before it. A batch that changes
-nothing is not written at all.
+with the same `extracted_at`, which is greater than that of every batch of the source before it. A batch that
+changes nothing is not written at all.
 
 Rows come from a DuckDB query (`landing`) or from Python (`landing_rows`); the rules are the same.
 """
@@ -21,7 +21,7 @@ import psycopg2
 from psycopg2.extras import execute_values
 
 from extract.duck import identifier, literal
-from extract.warehouse import LOCK_KEY, Connection, Warehouse, WarehouseError, redacted
+from extract.warehouse import LOCK_KEYS, Connection, Warehouse, WarehouseError, complaint, redacted
 
 Rows = TypeVar("Rows")
 
@@ -95,7 +95,8 @@ class Run:
                 " and extracted_at is distinct from (select max(extracted_at) from ops.sync_runs)"
                 # what the tables were last built of
                 " and run_id is distinct from"
-                " (select max(run_id) from ops.sync_runs where project_fingerprint is not null)"
+                " (select max(run_id) from ops.sync_runs"
+                " where source = %(source)s and project_fingerprint is not null)"
                 " order by run_id limit %(rows)s)",
                 {"source": self.source, "days": RETENTION_DAYS, "rows": TIDY_ROWS},
             )
@@ -118,6 +119,16 @@ class Run:
         self.update(status=status, **values)
         with self.connection.cursor() as cursor:
             cursor.execute("update ops.sync_runs set finished_at = clock_timestamp() where run_id = %s", (self.run_id,))
+
+    def seconds(self) -> float:
+        """How long the finished run took."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "select extract(epoch from finished_at - started_at) from ops.sync_runs where run_id = %s",
+                (self.run_id,),
+            )
+            row = cursor.fetchone()
+        return float(row[0]) if row else 0.0
 
 
 # greatest(): the machine's clock may have been set back since the last batch
@@ -193,7 +204,7 @@ class DuckBatch(Batch[str]):
         """Fail unless the run's own connection still holds the run lock: this is another one."""
         self.execute(
             "do $$ begin if not exists (select from pg_locks where locktype = 'advisory' and granted and classid = 0"
-            f" and objid = {LOCK_KEY} and pid = {self._run.connection.info.backend_pid})"
+            f" and objid = {LOCK_KEYS[self._run.source]} and pid = {self._run.connection.info.backend_pid})"
             " then raise 'the run lock is lost'; end if; end $$"
         )
 
@@ -331,6 +342,18 @@ def landing_rows(run: Run) -> Iterator[RowBatch]:
             raise
 
 
+@contextmanager
+def recorded(connection: Connection, warehouse: Warehouse, source: str, command: str) -> Iterator[Run]:
+    """The record of a run, closed as failed by an exception, where the connection still allows it."""
+    run = Run.start(connection, source, command)
+    try:
+        yield run
+    except BaseException as error:
+        with suppress(psycopg2.Error):
+            run.finish("failed", error=complaint(error, warehouse.uri))
+        raise
+
+
 def bar_digest(bar: str, columns: Sequence[str]) -> str:
     """Postgres' side: the first 16 bytes of the SHA-256 of a bar's columns, as an expression over the alias `bar`."""
     values = ", ".join(f"{bar}.{identifier(name)}" for name in columns)
@@ -383,6 +406,18 @@ def last_run_was_clean(connection: Connection, source: str) -> bool:
         )
         row = cursor.fetchone()
     return bool(row and row[0])
+
+
+def built_fingerprint(connection: Connection, source: str) -> str | None:
+    """The digest of the project as all of the source's models were last built of it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select project_fingerprint from ops.sync_runs"
+            " where source = %s and project_fingerprint is not null order by run_id desc limit 1",
+            (source,),
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def open_rejects(connection: Connection, source: str) -> Sequence[tuple[str, str, str, str, str]]:

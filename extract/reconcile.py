@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from extract import mt5_bars
-from extract.cycle import PATIENCE, Pipeline, Progress, Tools, recorded
-from extract.landing import Run
+from extract.cycle import PATIENCE, Pipeline, Progress, Tools
+from extract.landing import Run, recorded
 from extract.transform import TransformError, TransformResult
 
 
@@ -92,7 +92,7 @@ def reconcile(
             if not tools.built:
                 raise TransformError("the tables are not built as the project is now: run tradehouse sync first")
             return _reconcile(tools, None, symbols, patience, progress)
-        with recorded(tools, "reconcile") as run:
+        with recorded(tools.connection, tools.warehouse, mt5_bars.SOURCE, "reconcile") as run:
             result = _reconcile(tools, run, symbols, patience, progress)
             run.finish(
                 "done" if result.ok else "partial",

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = ROOT / "dbt_project"
 SQL = ROOT / "sql"
+BYBIT_CATEGORIES = ("linear", "inverse", "spot", "option")
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class SettingsError(Exception):
@@ -22,6 +25,32 @@ class SettingsError(Exception):
 
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
+
+
+def _service_address(value: str) -> str:
+    """The address of an HTTP service without a slash at its end; secrets go to it, so it has to be encrypted."""
+    address = urlsplit(value)
+    if address.scheme not in {"http", "https"} or not address.hostname or address.username or address.query:
+        raise ValueError("expected an address such as https://host or https://host:port, without a password")
+    if address.scheme == "http" and address.hostname not in LOOPBACK:
+        raise ValueError("expected https: a key would go over the network in the clear")
+    return value.rstrip("/")
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    """A secret that can stand in an HTTP header."""
+    text = value.get_secret_value()
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError("has characters that no key has; is it copied whole, without blanks?")
+    return value
+
+
+def _bybit_categories(value: str) -> str:
+    names = [name.strip() for name in value.split(",")]
+    unknown = [name for name in names if name not in BYBIT_CATEGORIES]
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: expected some of {', '.join(BYBIT_CATEGORIES)}, comma-separated")
+    return ",".join(dict.fromkeys(names))
 
 
 class Settings(BaseSettings):
@@ -52,6 +81,22 @@ class Settings(BaseSettings):
         default="INFO", description="DEBUG, INFO, WARNING or ERROR; DEBUG also keeps dbt's own log."
     )
 
+    bybit_api_key: Annotated[SecretStr, AfterValidator(_header_value)] | None = Field(
+        default=None, description="Key of the Bybit account; reading its orders is all it has to permit."
+    )
+    bybit_api_secret: Annotated[SecretStr, AfterValidator(_header_value)] | None = Field(
+        default=None, description="The key's secret."
+    )
+    bybit_base_url: Annotated[str, AfterValidator(_service_address)] = Field(
+        default="https://api.bybit.com", description="Where Bybit answers; the testnet is another address."
+    )
+    bybit_categories: Annotated[str, AfterValidator(_bybit_categories)] = Field(
+        default="linear", description="Which executions are read: linear, inverse, spot, option, comma-separated."
+    )
+    bybit_requests_per_second: float = Field(
+        default=8, gt=0, description="Requests a second; Bybit bans an address that sends more than it allows."
+    )
+
     @property
     def home(self) -> Path:
         """`tradehouse_home`, absolute."""
@@ -69,6 +114,21 @@ class Settings(BaseSettings):
                 "collector writes (a sample: tradehouse demo-data sample.db)"
             )
         return self.sqlite_path.expanduser()
+
+    def require_bybit_credentials(self) -> tuple[SecretStr, SecretStr]:
+        """Bybit's key and its secret.
+
+        Raises:
+            SettingsError: one is not set, or both.
+        """
+        if self.bybit_api_key is None or self.bybit_api_secret is None:
+            missing = {"BYBIT_API_KEY": self.bybit_api_key, "BYBIT_API_SECRET": self.bybit_api_secret}
+            names = [name for name, value in missing.items() if value is None]
+            raise SettingsError(
+                f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not set: make a read-only key at Bybit "
+                "(API management) and export it, or put it in .env"
+            )
+        return self.bybit_api_key, self.bybit_api_secret
 
 
 def load_settings() -> Settings:

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg2
 
+from extract.mt5_bars import SOURCE
 from extract.settings import Project
 from extract.warehouse import Connection, WarehouseError, complaint
 
@@ -207,7 +208,8 @@ def _runs(connection: Connection) -> list[RunState]:
             "select run_id, command, status, started_at, finished_at,"
             " extract(epoch from finished_at - started_at)::float,"
             " rows_read, rows_changed, rows_rejected, models_built, models_failed, error"
-            " from ops.sync_runs order by run_id desc limit %s",
+            " from ops.sync_runs where source = %s order by run_id desc limit %s",
+            SOURCE,
             RUNS_SHOWN,
         )
     ]

@@ -8,13 +8,12 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 
 from extract.settings import DBT_PROJECT, ROOT, Settings
-from extract.warehouse import Connection, Warehouse
+from extract.warehouse import LOCK_KEYS, Connection, Warehouse
 
 # Files whose change asks for a full build; the rest of the tree has no say in what dbt makes.
 PROJECT_FILES = (
@@ -27,6 +26,10 @@ PROJECT_FILES = (
 
 # First words of what the incremental materialization leaves in target/run when it has written a whole increment.
 INCREMENT = "-- increment of "
+
+
+CANDLES = "mt5"
+"""The source whose models have no tag; those of any other source are tagged with its name."""
 
 
 class TransformError(Exception):
@@ -70,6 +73,16 @@ Progress = Callable[[str, int], None]  # (node name, nodes finished so far)
 Guard = Callable[[], None]
 
 
+def selection(source: str) -> list[str]:
+    """The arguments by which dbt picks a source's models.
+
+    Two sources run at the same time, so that no model may belong to both.
+    """
+    if source != CANDLES:
+        return ["--select", f"tag:{source}"]
+    return ["--exclude", *(f"tag:{other}" for other in LOCK_KEYS if other != source)]
+
+
 def project_fingerprint(settings: Settings) -> str:
     """A digest of everything the tables are made of but their data: equal digests, equal tables."""
     digest = hashlib.sha256(str(settings.max_rows_per_table).encode())
@@ -79,13 +92,16 @@ def project_fingerprint(settings: Settings) -> str:
     return digest.hexdigest()
 
 
-def prepare_environment(settings: Settings, warehouse: Warehouse) -> dict[str, str]:
+def prepare_environment(settings: Settings, warehouse: Warehouse, workspace: str = "dbt") -> dict[str, str]:
     """The variables with which any dbt command finds the project, the profile and the warehouse.
+
+    `workspace` is the directory of its working files. Two processes at once need one each: dbt writes what it has
+    parsed over what is there.
 
     Raises:
         TransformError: the profile cannot be written.
     """
-    profiles = settings.home / "dbt"
+    profiles = settings.home / workspace
     try:
         profiles.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / "profiles.yml.example", profiles / "profiles.yml")
@@ -110,9 +126,12 @@ class Dbt:
     file has changed.
     """
 
-    def __init__(self, settings: Settings, warehouse: Warehouse, *, keep_project: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, warehouse: Warehouse, *, workspace: str = "dbt", keep_project: bool = False
+    ) -> None:
         self._settings = settings
         self._warehouse = warehouse
+        self._workspace = workspace
         self._keep_project = keep_project
         self._environment: dict[str, str] = {}
         self._manifest: Any = None
@@ -125,6 +144,21 @@ class Dbt:
             TransformError: the project does not parse.
         """
         self._manifest = self._invoke([], "parse")
+
+    def count_models(self, source: str) -> int:
+        """How many models `selection(source)` picks, for a progress bar's total.
+
+        Raises:
+            TransformError: the project does not parse.
+        """
+        if self._manifest is None:
+            self.parse()
+        owners = [
+            set(node.tags) & set(LOCK_KEYS) or {CANDLES}
+            for node in self._manifest.nodes.values()
+            if node.resource_type == "model"
+        ]
+        return sum(source in tags for tags in owners)
 
     def run(
         self, command: str, *arguments: str, progress: Progress = lambda *_: None, guard: Guard = lambda: None
@@ -181,7 +215,7 @@ class Dbt:
         from dbt.cli.main import dbtRunner  # takes a second, which commands without dbt need not wait
 
         if not self._environment:
-            self._environment = prepare_environment(self._settings, self._warehouse)
+            self._environment = prepare_environment(self._settings, self._warehouse, self._workspace)
         os.environ.update(self._environment)
         file_level = "debug" if self._settings.log_level == "DEBUG" else "none"
         quiet = ["--quiet", "--log-level", "none", "--log-level-file", file_level, "--no-write-json"]
@@ -238,8 +272,3 @@ class _StatementGuard:
         if event.info.name == "SQLQuery" and time.monotonic() - self._asked >= 1:
             self._guard()
             self._asked = time.monotonic()
-
-
-def models_in_project() -> int:
-    """How many model files there are, for a progress bar's total."""
-    return sum(1 for _ in Path(DBT_PROJECT / "models").rglob("*.sql"))

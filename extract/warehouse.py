@@ -25,8 +25,10 @@ Connection = psycopg2.extensions.connection
 EMBEDDED = "embedded"
 EMBEDDED_DATABASE = "tradehouse"
 OLDEST_SERVER = 14
-# One number for all runs that write: pg_locks shows it as classid 0, objid LOCK_KEY.
-LOCK_KEY = 807_303_541
+# One run at a time for each source: pg_locks shows its number as classid 0, objid.
+LOCK_KEYS = {"mt5": 807_303_541, "bybit": 807_303_542}
+PREPARE_KEY = 807_303_540
+"""Held while the schemas are made, which two sources may set out to do at once."""
 
 
 # A connection whose other end has silently gone is given up after a minute: some networks drop packets, not
@@ -113,15 +115,15 @@ class Warehouse:
             yield connection
 
     @contextmanager
-    def run_lock(self, purpose: str) -> Iterator[Connection]:
-        """Hold the run lock on a connection of its own, which is handed out for run records.
+    def run_lock(self, purpose: str, source: str) -> Iterator[Connection]:
+        """Hold the run lock of a source on a connection of its own, which is handed out for run records.
 
         Raises:
             LockHeldError: another run has it.
         """
         with self._connection(purpose) as connection:
             connection.autocommit = True
-            with holding_run_lock(connection):
+            with holding_run_lock(connection, source):
                 yield connection
 
     def prepare(self, connection: Connection, symbols: Sequence[str]) -> None:
@@ -142,6 +144,8 @@ class Warehouse:
             "ops.rejected_rows",
             "ops.pruned_bars",
             "staging.mt5_bar",
+            "staging.bybit_executions",
+            "staging.bybit_windows",
             *staging,
         ]
         missing = _value(
@@ -150,7 +154,7 @@ class Warehouse:
         found_version = _value(connection, "select obj_description(to_regnamespace('ops'), 'pg_namespace')")
         try:
             if missing or found_version != version:
-                with connection.cursor() as cursor:
+                with connection.cursor() as cursor, _advisory_lock(connection, PREPARE_KEY):
                     cursor.execute(script)
                     for table in staging:
                         cursor.execute(f"create table if not exists {table} (like staging.mt5_bar including all)")
@@ -173,29 +177,44 @@ class Warehouse:
 
 
 @contextmanager
-def holding_run_lock(connection: Connection) -> Iterator[None]:
-    """Hold the run lock on a connection in autocommit.
+def holding_run_lock(connection: Connection, source: str) -> Iterator[None]:
+    """Hold the run lock of a source on a connection in autocommit.
 
     It is a session lock: it is gone the moment the process or its connection is, whatever happened.
 
     Raises:
-        LockHeldError: another run has it.
+        LockHeldError: another run of the source has it.
     """
-    if not _value(connection, "select pg_try_advisory_lock(%s)", LOCK_KEY):
+    key = LOCK_KEYS[source]
+    if not _value(connection, "select pg_try_advisory_lock(%s)", key):
         holder = _value(
             connection,
             "select format('%%s, since %%s', a.application_name, date_trunc('second', a.backend_start))"
             " from pg_locks as l join pg_stat_activity as a using (pid)"
             " where l.locktype = 'advisory' and l.granted and l.classid = 0 and l.objid = %s"
             " and l.database = (select oid from pg_database where datname = current_database())",
-            LOCK_KEY,
+            key,
         )
-        raise LockHeldError(f"another run holds the lock: {holder or 'it has just ended'}")
+        raise LockHeldError(f"another run of {source} holds the lock: {holder or 'it has just ended'}")
     try:
         yield
     finally:
-        with suppress(psycopg2.Error):  # a lost connection has taken its lock along
-            _value(connection, "select pg_advisory_unlock(%s)", LOCK_KEY)
+        _unlock(connection, key)
+
+
+@contextmanager
+def _advisory_lock(connection: Connection, key: int) -> Iterator[None]:
+    """Hold an advisory lock on a connection in autocommit, once whoever has it lets go."""
+    _value(connection, "select pg_advisory_lock(%s)", key)
+    try:
+        yield
+    finally:
+        _unlock(connection, key)
+
+
+def _unlock(connection: Connection, key: int) -> None:
+    with suppress(psycopg2.Error):  # a lost connection has taken its lock along
+        _value(connection, "select pg_advisory_unlock(%s)", key)
 
 
 def require_alive(connection: Connection) -> None:

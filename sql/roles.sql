@@ -8,8 +8,8 @@
 --     psql "$ADMIN_URI" -c "create role charts login password '…'" -c "grant tradehouse_reader to charts"
 --
 -- tradehouse_loader       owns the schemas staging and ops, makes and fills the tables in them
--- tradehouse_transformer  reads staging and ops, makes views in them, makes tables and views in public
--- tradehouse_reader       reads what the pipeline makes in public, now and later, and nothing else
+-- tradehouse_transformer  reads staging and ops, makes views in them, makes tables and views in public and trading
+-- tradehouse_reader       reads what the pipeline makes in public and trading, now and later, and nothing else
 --
 -- The pipeline is one login with the first two. What it makes belongs to that login, and default privileges go
 -- by the maker: hence the second run, and another one whenever a pipeline login is added. A table that dbt drops
@@ -58,7 +58,7 @@ begin
         execute format('grant %I to %I', item, current_user);
     end loop;
 
-    foreach item in array array['staging', 'ops'] loop
+    foreach item in array array['staging', 'ops', 'trading'] loop
         if to_regnamespace(item) is null then
             execute format('create schema %I', item);
         end if;
@@ -66,10 +66,12 @@ begin
         execute format('alter schema %I owner to tradehouse_loader', item);
         execute format('grant usage, create on schema %I to tradehouse_transformer', item);
     end loop;
+    grant usage on schema trading to tradehouse_reader;
 
     foreach item in array pipelines loop
         execute format(
-            'alter default privileges for role %I in schema public grant select on tables to tradehouse_reader',
+            'alter default privileges for role %I in schema public, trading'
+            ' grant select on tables to tradehouse_reader',
             item
         );
         execute format(
@@ -77,13 +79,13 @@ begin
             ' grant select on tables to tradehouse_transformer',
             item
         );
-        raise notice 'login % loads and transforms; tradehouse_reader reads what it makes in public', item;
+        raise notice 'login % loads and transforms; tradehouse_reader reads what it makes in public and trading', item;
     end loop;
 
     -- What is there already. Only what the pipeline owns: other tenants of public stay as private as they were.
     for relation in
         select pg_class.oid from pg_class
-        where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm')
+        where relnamespace in ('public'::regnamespace, to_regnamespace('trading')) and relkind in ('r', 'p', 'v', 'm')
             and pg_get_userbyid(relowner)::text = any(pipelines)
     loop
         execute format('grant select on %s to tradehouse_reader', relation);

@@ -34,6 +34,9 @@ create table if not exists ops.sync_runs (
     project_fingerprint text,
     error text
 );
+alter table ops.sync_runs
+    add column if not exists range_start timestamptz,
+    add column if not exists range_end timestamptz;
 create index if not exists sync_runs_extracted_at on ops.sync_runs (extracted_at);
 -- What each run looks up among a month of records: runs that never ended, and the last build of everything.
 create index if not exists sync_runs_unfinished on ops.sync_runs (source) where finished_at is null;
@@ -88,6 +91,26 @@ create table if not exists staging.mt5_bar (
     extracted_at timestamptz not null
 );
 create index if not exists mt5_bar_extracted_at on staging.mt5_bar (extracted_at);
+
+-- Fills, funding and whatever else Bybit calls an execution, as it sent them.
+create table if not exists staging.bybit_executions (
+    exec_id text primary key,
+    category text not null,
+    exec_time timestamptz not null,
+    payload jsonb not null,
+    extracted_at timestamptz not null
+);
+create index if not exists bybit_executions_extracted_at on staging.bybit_executions (extracted_at);
+create index if not exists bybit_executions_category_time on staging.bybit_executions (category, exec_time);
+
+-- How far the executions of each week have been read: written in the transaction of the rows. Weeks count from
+-- 1970-01-01 00:00 UTC. To have everything read again, truncate this table.
+create table if not exists staging.bybit_windows (
+    category text not null,
+    window_start timestamptz not null,
+    read_until timestamptz not null,
+    primary key (category, window_start)
+);
 
 -- Text as jsonb, NULL where Postgres does not accept it. The exception block catches every refusal, at 10 µs a
 -- call; from Postgres 16 on short text can be asked about first, at 2 µs. Long text takes the block all the

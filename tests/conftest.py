@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bybit_world import BybitWorld, bybit_world_on
 from tests.collector import Collector
 from tests.servers import (
     DEBIAN_BINARIES,
@@ -137,4 +138,11 @@ def world(server: Server, tmp_path: Path) -> Iterator[World]:
 def small_world(server: Server, tmp_path: Path) -> Iterator[World]:
     """A world whose tables keep `SMALL_CAP` rows only."""
     with world_on(server, tmp_path, SMALL_CAP) as world:
+        yield world
+
+
+@pytest.fixture
+def bybit_world(server: Server, tmp_path: Path) -> Iterator[BybitWorld]:
+    """A world whose source is a Bybit account without executions."""
+    with bybit_world_on(server.fresh_database("template1"), server.directory / "home_bybit", tmp_path) as world:
         yield world

@@ -118,7 +118,7 @@ def test_a_run_that_stalls_and_is_reset_leaves_no_lock(proxied: tuple[World, Pro
     await_that(lambda: proxy.struck == 1, "stall")
     # the run waits for an answer and holds the lock; another one does not wait for it
     by_proxy = world.settings.pop("POSTGRESQL_URI")
-    assert "another run holds the lock" in world.sync()
+    assert "another run of mt5 holds the lock" in world.sync()
     world.settings["POSTGRESQL_URI"] = by_proxy
     proxy.reset()
     printed = run.communicate(timeout=60)[0]
@@ -130,7 +130,7 @@ def test_a_run_that_stalls_and_is_reset_leaves_no_lock(proxied: tuple[World, Pro
 HANGING = """
 import os, socket, sys
 from pathlib import Path
-from extract.service import starting_anew_after
+from extract.unattended import starting_anew_after
 
 print("begun by", os.getpid(), sys.argv[1:], flush=True)
 silent = socket.create_connection(("127.0.0.1", int(sys.argv[1])))

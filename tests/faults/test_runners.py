@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from extract.warehouse import LOCK_KEY
+from extract.warehouse import LOCK_KEYS
 from tests.collector import SYMBOLS, Collector, bar, series
 from tests.faults.trading import M5, MONDAY, Market
 from tests.services import await_that, service
 from tests.world import ROOT, World
 
-LOCK_HOLDER = f"select pid from pg_locks where locktype = 'advisory' and granted and objid = {LOCK_KEY}"
+LOCK_HOLDER = "select pid from pg_locks where locktype = 'advisory' and granted and objid = {}".format(LOCK_KEYS["mt5"])
 PROJECT = ("extract", "dbt_project", "macros", "sql")
 
 
@@ -38,7 +38,7 @@ def test_two_services_and_a_sync_by_hand_share_the_work(small_world: World) -> N
         second.await_ticks(2)
         assert second.end() == 0
         errors = [line for each in both for line in each.log.splitlines() if " ERROR " in line]
-        assert all("lock: another run holds the lock: tradehouse " in line for line in errors), errors
+        assert all("lock: another run of mt5 holds the lock: tradehouse " in line for line in errors), errors
     world.sync_and_check()
     overlaps = "a.run_id < b.run_id and b.started_at < a.finished_at and a.status <> 'interrupted'"
     assert world.query(f"select count(*) from ops.sync_runs as a, ops.sync_runs as b where {overlaps}") == [(0,)]
@@ -53,7 +53,7 @@ def test_two_runs_that_start_at_once_start_one_server(tmp_path: Path) -> None:
             runs = [world.start("sync") for _ in range(2)]
             printed = [run.communicate(timeout=120)[0] for run in runs]
             assert [run.returncode for run in runs] == [0, 0], printed
-            assert sorted("another run holds the lock" in each for each in printed) == [False, True], printed
+            assert sorted("another run of mt5 holds the lock" in each for each in printed) == [False, True], printed
             world.uri = world.run("warehouse", "uri").stdout.strip()
             world.check()
         finally:

@@ -124,7 +124,7 @@ def test_a_second_run_names_the_first_and_leaves_without_work(world: World) -> N
             "set application_name = 'tradehouse sync pid 7 on elsewhere'; select pg_advisory_lock(807303541)"
         )
         printed = world.sync()
-        assert "another run holds the lock: tradehouse sync pid 7 on elsewhere" in printed
+        assert "another run of mt5 holds the lock: tradehouse sync pid 7 on elsewhere" in printed
         assert world.query("select count(*) from staging.eurusd") == [(0,)]
     world.sync_and_check()
 

@@ -20,7 +20,7 @@ from extract.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-SERVICES = ("tradehouse.service", "tradehouse-build.service")
+SERVICES = ("tradehouse.service", "tradehouse-build.service", "tradehouse-bybit.service")
 UNITS = (*SERVICES, "tradehouse-build.timer")
 COMMAND = "/opt/tradehouse/.venv/bin/tradehouse"
 
@@ -75,8 +75,11 @@ def test_services_are_hardened(name: str) -> None:
     assert start.startswith(f"{COMMAND} ")
 
 
-def test_both_services_are_confined_alike() -> None:
-    run, build = (unit_settings(name) for name in SERVICES)
+def test_the_services_are_confined_alike() -> None:
+    run, build, bybit = (unit_settings(name) for name in SERVICES)
+    differ = {key for key in run.keys() | bybit.keys() if run.get(key) != bybit.get(key)}
+    assert differ == {"Unit.Description", "Service.ExecStart", "Service.ReadWritePaths"}
+    assert "Service.ReadWritePaths" not in bybit  # it has no SQLite file to get at
     differ = {key for key in run.keys() | build.keys() if run.get(key) != build.get(key)}
     assert differ == {
         *("Unit.Description", "Unit.StartLimitIntervalSec", "Install.WantedBy", "Service.Type", "Service.ExecStart"),

@@ -1,0 +1,72 @@
+"""The unattended service of Bybit: a sync on a steady tick, an hour apart by default."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from extract.bybit import BAN_PAUSE, BannedError
+from extract.bybit_sync import BybitResult, run_bybit
+from extract.settings import Project, Settings
+from extract.unattended import Unattended, log
+
+TEST_EVERY = 3600.0
+"""Seconds between runs with every dbt test, where ticks are closer together than that."""
+
+
+@dataclass(kw_only=True)
+class BybitService(Unattended):
+    """Syncs until told to stop; after a ban it sends nothing until Bybit may let it in again."""
+
+    settings: Settings
+    project: Project
+    _next_tests: float = 0.0
+    _banned_until: float = 0.0
+
+    def _plan(self) -> str:
+        return f"all tests every {max(self.every, TEST_EVERY):g} s"
+
+    def _tick(self, started: float) -> None:
+        self.stop.wait(max(0.0, self._banned_until - time.monotonic()))
+        if self.stop.is_set():
+            return
+        with self._enduring("cycle"):
+            self._report(self._while_warehouse_is_away(started + self.every, self._sync))
+
+    def _sync(self) -> BybitResult:
+        tests = time.monotonic() >= self._next_tests
+        try:
+            result = run_bybit(self.settings, self.project, "bybit run", tests=tests, stop=self.stop)
+        except BannedError:
+            self._pause()
+            raise
+        if isinstance(result.stopped, BannedError):
+            self._pause()
+        if result.transform.tested:
+            self._next_tests = time.monotonic() + TEST_EVERY
+        return result
+
+    def _pause(self) -> None:
+        self._banned_until = time.monotonic() + BAN_PAUSE
+        log.warning("no requests for %g s", BAN_PAUSE)
+
+    def _report(self, result: BybitResult) -> None:
+        """Log what was done, and each trouble when it comes and when it goes."""
+        troubles = {"reading": str(result.stopped)} if result.stopped else {}
+        troubles |= result.failures
+        read = {"reading", *self.settings.bybit_categories.split(",")}
+        if result.transform.tested or result.transform.failed:
+            troubles |= result.transform.failed
+            read = set(self._trouble)
+        for name, text in troubles.items():
+            self._note(name, text)
+        self._clear(*(read - set(troubles)))
+        log.info(
+            "%s in %.2f s: %d executions read, %d changed, %d models built%s",
+            "done" if result.ok else "partial",
+            result.seconds,
+            result.rows_read,
+            result.rows_changed,
+            result.transform.built,
+            f", {result.transform.tests_passed} tests passed" if result.transform.tested else "",
+        )

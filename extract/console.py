@@ -1,0 +1,58 @@
+"""What all commands print with: where to, how wide, how far along, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+DONE, PARTIAL, COULD_NOT_RUN = 0, 1, 2
+
+PLAIN: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False}
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Report = Callable[[str, int | None, int | None], None]
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """A progress bar on a terminal; a line per step elsewhere."""
+    if not err.is_terminal:
+        seen: set[str] = set()
+
+        def line(step: str, _: int | None, total: int | None) -> None:
+            if step not in seen:
+                seen.add(step)
+                err.print(f"{step} …" if total is None else f"{step} ({total}) …", markup=False)
+
+        yield line
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda step, finished, total: bar.update(task, description=step, completed=finished or 0, total=total)
+
+
+def utc(moment: datetime) -> datetime:
+    """The moment in UTC."""
+    return moment.astimezone(timezone.utc)

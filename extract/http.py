@@ -1,0 +1,217 @@
+"""HTTP as every service of ours is asked: paced, timed out, retried within bounds, and without a secret in an error.
+
+What a service means by a reply is its own module's affair; here is what they share.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import SecretStr
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_any,
+    stop_when_event_set,
+    wait_exponential,
+    wait_random,
+)
+
+Answer = TypeVar("Answer")
+
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+SLOWEST_REPLY = 120.0
+"""Seconds a whole reply may take; the timeouts of httpx are for each piece of it."""
+LARGEST_REPLY = 32 * 1024 * 1024
+"""Bytes of a reply, unpacked."""
+ATTEMPTS = 8
+"""Of one request, with some 65 seconds of waiting between them."""
+LONGEST_WAIT = 120.0
+"""Seconds to wait at most, whatever a service asks for."""
+BACKOFF = wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 1)
+
+
+class ServiceError(Exception):
+    """A service cannot be used; the message is one line that says what to do, and holds no secret."""
+
+
+class UnavailableError(ServiceError):
+    """The service did not answer, or not with sense; the next attempt may fare better.
+
+    Attributes:
+        wait: seconds it asked to be left alone for, if it did.
+    """
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: 2xx, or a 4xx that is not about load."""
+
+    status: int
+    headers: Mapping[str, str]  # names in any case
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            UnavailableError: it is none; a proxy or a crash may have put in a word.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise UnavailableError(f"a reply is no JSON (HTTP {self.status}, {len(self.body):,} bytes)") from None
+
+
+class Pace:
+    """Keeps requests at least so many seconds apart, by a clock that nobody sets."""
+
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._next = clock()
+
+    def wait(self) -> None:
+        """Wait for the next request's turn."""
+        ahead = self._next - self._clock()
+        if ahead > 0:
+            self._sleep(ahead)
+        self._next = max(self._next, self._clock()) + self._seconds
+
+
+class HttpClient:
+    """Sends signed or unsigned GET requests to one service.
+
+    Args:
+        address: such as https://host.
+        pace: shared by all requests and all their attempts.
+        secrets: what must not stand in an error.
+        stop: when set, nothing is tried again and no wait goes on.
+        sleep: waits for so many seconds; for tests. By default the wait ends when `stop` is set.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        pace: Pace,
+        secrets: Iterable[SecretStr] = (),
+        stop: threading.Event | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.address = address
+        self._pace = pace
+        self._secrets = tuple(secrets)
+        self._stop = stop or threading.Event()
+        self._sleep = sleep or sleep_using_event(self._stop)
+        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def get(self, target: str, headers: Callable[[str], Mapping[str, str]] = lambda _: {}) -> Reply:
+        """Send one request, once.
+
+        Args:
+            target: path and query; what is percent-encoded already stays as it is.
+            headers: makes the headers from the query string as it is sent, at the moment it is sent.
+
+        Raises:
+            UnavailableError: no reply, one of 429 or 5xx, or one that breaks off.
+            ServiceError: a reply that no further attempt would change.
+        """
+        request = self._client.build_request("GET", self.address + target)
+        self._pace.wait()
+        request.headers.update(headers(request.url.query.decode("ascii")))
+        try:
+            response = self._client.send(request, stream=True)
+            try:
+                body = self._read(response)
+            finally:
+                response.close()
+        except httpx.HTTPError as error:
+            reason = self.masked(str(error)) or type(error).__name__
+            raise UnavailableError(f"{self.address} does not answer: {reason}") from None
+        if response.status_code == 429 or response.status_code >= 500:
+            wait = _seconds(response.headers.get("retry-after"))
+            raise UnavailableError(f"{self.address} answers HTTP {response.status_code}", wait)
+        if 300 <= response.status_code < 400:
+            raise ServiceError(f"{self.address} redirects to another address (HTTP {response.status_code})")
+        return Reply(response.status_code, response.headers, body)
+
+    def _read(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        deadline = time.monotonic() + SLOWEST_REPLY
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > LARGEST_REPLY:
+                raise ServiceError(f"{self.address} answers with more than {LARGEST_REPLY:,} bytes")
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"{self.address} takes longer than {SLOWEST_REPLY:g} s for one reply")
+        return bytes(body)
+
+    def retrying(self, attempt: Callable[[], Answer]) -> Answer:
+        """Call until it raises no `UnavailableError`, within bounds; its last one is passed on.
+
+        Between attempts it waits as long as the service asked for, else exponentially with jitter.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type(UnavailableError),
+            wait=_wait,
+            stop=stop_any(stop_after_attempt(ATTEMPTS), stop_when_event_set(self._stop)),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            answer: Answer = retrying(attempt)
+        except UnavailableError as error:
+            tries = retrying.statistics["attempt_number"]
+            raise UnavailableError(f"{error} (tried {tries} time{'s' * (tries != 1)})", error.wait) from None
+        return answer
+
+    def masked(self, text: str) -> str:
+        """The text on one line, at a readable length, with the secrets masked."""
+        for secret in self._secrets:
+            text = text.replace(secret.get_secret_value(), "***")
+        text = " ".join(text.split())
+        return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.wait if isinstance(error, UnavailableError) else None
+    return BACKOFF(state) if asked is None else min(max(asked, 0.0), LONGEST_WAIT)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """What a Retry-After header asks for, as seconds or as a date."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except ValueError:
+        return None

@@ -1,0 +1,72 @@
+"""A pipeline under test whose source is the fake Bybit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tests.collector import Collector
+from tests.fake_bybit import KEY as API_KEY
+from tests.fake_bybit import SECRET, FakeBybit
+from tests.servers import DEBIAN_PASSWORD
+from tests.world import World
+
+FAST = {"BYBIT_REQUESTS_PER_SECOND": "500"}
+SECRETS = (API_KEY, SECRET, DEBIAN_PASSWORD, quote(DEBIAN_PASSWORD, safe=""))
+
+
+@dataclass
+class BybitWorld(World):
+    """A world whose command talks to a fake Bybit; it has no SQLite file."""
+
+    fake: FakeBybit = field(default_factory=FakeBybit)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings the command gets."""
+        return {"POSTGRESQL_URI": self.uri, "TRADEHOUSE_HOME": str(self.home), **self.fake.settings, **self.settings}
+
+    def bybit(self, *arguments: str, code: int = 0) -> str:
+        """Run `tradehouse bybit …`, demand its exit code and that no secret shows; return all it printed."""
+        done = self.run("bybit", *arguments)
+        printed = done.stdout + done.stderr
+        assert done.returncode == code, printed
+        assert "Traceback" not in printed, printed
+        for secret in SECRETS:
+            assert secret not in printed
+        return printed
+
+    def fails(self, *arguments: str) -> str:
+        """Run a command that cannot work: exit 2 and one line, which is returned."""
+        printed = self.bybit(*arguments, code=2)
+        lines = [line for line in printed.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, printed
+        return lines[0]
+
+    def backfill(self, *arguments: str, code: int = 0) -> str:
+        """Run `tradehouse bybit backfill --months 1`."""
+        return self.bybit("backfill", "--months", "1", *arguments, code=code)
+
+    def landed(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """What staging holds: execId -> category, payload."""
+        rows = self.query("select exec_id, category, payload from staging.bybit_executions")
+        return {exec_id: (category, payload) for exec_id, category, payload in rows}
+
+    def last_run(self) -> tuple[Any, ...]:
+        """Command, status, rows read, changed and rejected, and error of the newest run."""
+        [run] = self.query(
+            "select command, status, rows_read, rows_changed, rows_rejected, error"
+            " from ops.sync_runs order by run_id desc limit 1"
+        )
+        return run
+
+
+@contextmanager
+def bybit_world_on(uri: str, home: Path, directory: Path) -> Iterator[BybitWorld]:
+    """A warehouse and an account without executions."""
+    with FakeBybit() as fake:
+        yield BybitWorld(directory, home, uri, Collector(directory / "none.db"), settings=dict(FAST), fake=fake)
