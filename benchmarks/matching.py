@@ -31,9 +31,8 @@ from extract.settings import Settings
 from extract.transform import Dbt
 from extract.warehouse import Connection, open_warehouse, stop_embedded
 
-SYMBOLS = [f"{coin}USDT" for coin in "BTC ETH SOL XRP BNB ADA DOGE TRX LINK DOT AVAX LTC BCH UNI ATOM".split()] + [
-    f"{coin}USDT" for coin in ("NEAR", "APT", "ARB", "OP", "SUI")
-]
+COINS = ("BTC", "ETH", "SOL", "XRP", "BNB", "ADA", "DOGE", "TRX", "LINK", "DOT", "AVAX", "LTC", "BCH", "UNI", "ATOM")
+SYMBOLS = [f"{coin}USDT" for coin in (*COINS, "NEAR", "APT", "ARB", "OP", "SUI")]
 BOTS = ["shortseller_001", "lxalgo_001", "momentum_001", "stranger_001"]
 BUILD = ("build", "--select", "tag:bybit", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 START = datetime(2025, 1, 1, tzinfo=timezone.utc)

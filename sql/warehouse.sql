@@ -37,8 +37,9 @@ create table if not exists ops.sync_runs (
     project_fingerprint text,
     error text
 );
-alter table ops.sync_runs add column if not exists range_start timestamptz;
-alter table ops.sync_runs add column if not exists range_end timestamptz;
+alter table ops.sync_runs
+    add column if not exists range_start timestamptz,
+    add column if not exists range_end timestamptz;
 create index if not exists sync_runs_extracted_at on ops.sync_runs (extracted_at);
 -- What each run looks up among a month of records: runs that never ended, and the last build of everything.
 create index if not exists sync_runs_unfinished on ops.sync_runs (source) where finished_at is null;
@@ -94,6 +95,17 @@ create table if not exists staging.mt5_bar (
 );
 create index if not exists mt5_bar_extracted_at on staging.mt5_bar (extracted_at);
 
+-- Fills, funding and whatever else Bybit calls an execution, as it sent them.
+create table if not exists staging.bybit_executions (
+    exec_id text primary key,
+    category text not null,
+    exec_time timestamptz not null,
+    payload jsonb not null,
+    extracted_at timestamptz not null
+);
+create index if not exists bybit_executions_extracted_at on staging.bybit_executions (extracted_at);
+create index if not exists bybit_executions_category_time on staging.bybit_executions (category, exec_time);
+
 -- Text as jsonb, NULL where Postgres does not accept it. The exception block catches every refusal, at 10 µs a
 -- call; from Postgres 16 on short text can be asked about first, at 2 µs. Long text takes the block all the
 -- same: lists nested some ten thousand deep end not in "invalid" but in an error about the stack. (A literal as
@@ -118,16 +130,6 @@ begin
     end if;
 end
 $$;
-
-create table if not exists staging.bybit_executions (
-    exec_id text primary key,
-    category text not null,
-    exec_time timestamptz not null,
-    payload jsonb not null,
-    extracted_at timestamptz not null
-);
-create index if not exists bybit_executions_extracted_at on staging.bybit_executions (extracted_at);
-create index if not exists bybit_executions_category_exec_time on staging.bybit_executions (category, exec_time);
 
 -- Bybit: who holds what, fill by fill. The one rule of the trades that needs its own outcome of the fill before:
 -- whose position a fill without a client order id reduces depends on all positions at that moment. As an aggregate
@@ -218,7 +220,7 @@ begin
             ))
             into reducible
             from jsonb_each(book);
-            outcome.unmatched := least(rest, greatest(0, exchange_closed - greatest(outcome.closed, coalesce(reducible, 0))));
+            outcome.unmatched := least(rest, greatest(0, exchange_closed - greatest(outcome.closed, reducible)));
         end if;
         outcome.opened := rest - outcome.unmatched;
     end if;
@@ -240,7 +242,7 @@ begin
 end
 $$;
 
-create or replace aggregate staging.bybit_book(jsonb, text, numeric, numeric, boolean) (
+create or replace aggregate staging.bybit_book(jsonb, text, numeric, numeric, boolean) ( -- noqa: LT01
     sfunc = staging.bybit_next_step,
     stype = staging.bybit_step
 );

@@ -1,7 +1,7 @@
 """Attribution and first-in-first-out matching in plain Python: what the trades should be, from the payloads alone.
 
-It keeps lots in queues and walks fill by fill, where the models compute on sets. Amounts are Decimals, quotients are cut
-after 18 decimals, as the models define.
+It keeps lots in queues and walks fill by fill, where the models compute on sets. Amounts are Decimals, quotients are
+cut after 18 decimals, as the models define.
 """
 
 from __future__ import annotations
@@ -251,9 +251,7 @@ def _take(fill: Fill, holdings: dict[str, deque[Lot]], ledger: Ledger) -> None:
         holdings.setdefault(opener, deque()).append(lot)
 
 
-def _pair(
-    lot: Lot, piece: Decimal, fill: Fill, done: Decimal, holder: str, found_by: str, ledger: Ledger
-) -> None:
+def _pair(lot: Lot, piece: Decimal, fill: Fill, done: Decimal, holder: str, found_by: str, ledger: Ledger) -> None:
     """Book a matched piece."""
     entry = lot.fill
     key = (fill.category, fill.symbol, holder, entry.order_id, fill.order_id)

@@ -35,12 +35,12 @@ uninterpreted as (
     from {{ ref('stg_bybit__executions') }} as executions
     cross join lateral (
         select
-            unnest(executions.faults) as field,
+            unnest(string_to_array(executions.faults, ' ')) as field,
             'execution' as left_out
         where executions.kind = 'reject'
         union all
         select
-            unnest(executions.ignored) as field,
+            unnest(string_to_array(executions.ignored, ' ')) as field,
             'value' as left_out
         where executions.kind in ('fill', 'reject')
     ) as fault

@@ -10,12 +10,6 @@
 #}
 with
 
-fills as (
-    select *
-    from {{ ref('stg_bybit__executions') }}
-    where kind = 'fill'
-),
-
 {% if is_incremental() %}
 
 changed as materialized (
@@ -65,8 +59,8 @@ starts as materialized (
 openings as materialized (
     select
         starts.*,
-        before.book,
-        before.settled_at
+        previous.book,
+        previous.settled_at
     from starts
     left join lateral (
         select
@@ -80,7 +74,7 @@ openings as materialized (
             < (starts.exec_time, starts.seq, starts.exec_id collate "C")
         order by earlier.exec_time desc, earlier.seq desc, earlier.exec_id collate "C" desc
         limit 1
-    ) as before on true
+    ) as previous on true
 ),
 
 fills_from_start as materialized (
@@ -88,14 +82,15 @@ fills_from_start as materialized (
         fills.*,
         openings.book as opening_book,
         openings.settled_at as opening_settled_at
-    from fills
+    from {{ ref('stg_bybit__executions') }} as fills
     inner join openings
         on fills.category = openings.category
             and fills.symbol = openings.symbol
             and (fills.exec_time, fills.seq, fills.exec_id collate "C")
             >= (openings.exec_time, openings.seq, openings.exec_id collate "C")
     -- said once more for the index
-    where fills.category = any(array(select category from starts))
+    where fills.kind = 'fill'
+        and fills.category = any(array(select category from starts))
         and fills.exec_time >= (select min(exec_time) from starts)
 ),
 
@@ -190,7 +185,8 @@ places as (
         {{ fill_columns }},
         null::jsonb as opening_book,
         null::timestamptz as opening_settled_at
-    from fills
+    from {{ ref('stg_bybit__executions') }}
+    where kind = 'fill'
 ),
 
 {% endif %}
@@ -220,15 +216,15 @@ final as (
         exec_type,
         linked_bot,
         reason,
-        (step).bot_id,
-        (step).attributed_by,
-        (step).closed,
-        (step).closed_from,
-        (step).unmatched,
-        (step).opened,
-        (step).opened_from,
-        (step).opened_by,
-        (step).book,
+        (step).bot_id as bot_id,
+        (step).attributed_by as attributed_by,
+        (step).closed as closed,
+        (step).closed_from as closed_from,
+        (step).unmatched as unmatched,
+        (step).opened as opened,
+        (step).opened_from as opened_from,
+        (step).opened_by as opened_by,
+        (step).book as book,
         is_void,
         extracted_at,
         greatest(opening_settled_at, newest_extracted_at) as settled_at

@@ -10,9 +10,7 @@
     Postgres cannot estimate how many pieces there are; by dbt_project.yml it plans without nested loops here, which are
     quadratic where it guesses too low. `lateral … offset 0` is where one is meant: a lookup by index.
 #}
-{% set has_table = is_incremental() or (
-    execute and should_full_refresh() and load_cached_relation(this) is not none and load_cached_relation(this).is_table
-) %}
+{% set has_table = has_table() %}
 with
 
 fills as not materialized (
@@ -167,7 +165,7 @@ cuts as (
         category,
         symbol,
         holder,
-        scale_from as point,
+        scale_from as place,
         1 as entries_started,
         0 as exits_started
     from entries
@@ -198,12 +196,12 @@ spans as (
         category,
         symbol,
         holder,
-        point as scale_from,
-        lead(point) over (partition by category, symbol, holder order by point) as scale_to,
+        place as scale_from,
+        lead(place) over (partition by category, symbol, holder order by place) as scale_to,
         sum(entries_started) over so_far as entry_number,
         sum(exits_started) over so_far as exit_number
     from cuts
-    window so_far as (order by category, symbol, holder, point)
+    window so_far as (order by category, symbol, holder, place)
 ),
 
 pieces as (
@@ -334,7 +332,7 @@ trades as (
                 then {{ quotient('(gross_pnl - entry_commission - exit_commission) * 100', 'invested') }}
         end as pnl_pct,
         trim_scale(entry_commission + exit_commission) as total_commission,
-        extract(epoch from exit_time - entry_time)::numeric as holding_duration_seconds,
+        trim_scale(extract(epoch from exit_time - entry_time)) as holding_duration_seconds,
         'bybit' as source,
         synced_at,
         settled_at as created_at,
@@ -394,7 +392,7 @@ final as (
         on gone.category = orders_to_compute.category
             and gone.symbol = orders_to_compute.symbol
             and gone.exit_order_id = orders_to_compute.order_id
-    where gone.trade_id not in (select trade_id from trades)
+    where not exists (select from trades where trades.trade_id = gone.trade_id)
     {% endif %}
 )
 

@@ -16,7 +16,7 @@ select
         else 'failed'
     end as status,
     rows_changed as trades_synced,
-    extract(epoch from finished_at - started_at)::numeric as duration_seconds,
+    trim_scale(extract(epoch from finished_at - started_at)) as duration_seconds,
     case when status = 'interrupted' then coalesce(error, 'interrupted') else error end as error_message,
     started_at as sync_started_at,
     finished_at as sync_completed_at
