@@ -8,6 +8,7 @@ IN_DEMO := cd $(DEMO) && env -u SQLITE_PATH -u POSTGRESQL_URI -u TRADEHOUSE_HOME
 # One symbol stands for all: the others are the same macro calls, as generate_models.py --check makes sure.
 LINTED_SQL := dbt_project/models/staging/mt5/stg_mt5__eurusd.sql dbt_project/models/marts/candles/eurusd \
               dbt_project/models/marts/views dbt_project/models/ops dbt_project/data-tests macros/tests \
+              dbt_project/models/staging/bybit dbt_project/models/intermediate dbt_project/models/marts/trading \
               sql/warehouse.sql sql/roles.sql sql/timescaledb_setup.sql
 PROFILES := .tradehouse/profiles
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --extra dev \
@@ -64,6 +65,7 @@ docs: setup ## dbt docs with lineage, as one file: dbt_project/target/static_ind
 
 bench: setup ## measure beside the plain script, pgloader and dlt; writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.matching
 
 models: setup ## write the generated models again, after a change of the lists in dbt_project.yml
 	$(BIN)/python dbt_project/generate_models.py
