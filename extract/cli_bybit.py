@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import click
@@ -181,10 +182,15 @@ def _cells(measures: Measures) -> tuple[str, ...]:
     return (
         f"{measures.trades:,}",
         f"{measures.win_rate_pct:.1f}%",
-        f"{measures.net_pnl:,.2f}" if abs(measures.net_pnl) >= 1 else f"{measures.net_pnl:.6f}",
-        f"{measures.fees:,.2f}" if abs(measures.fees) >= 1 else f"{measures.fees:.6f}",
+        _amount(measures.net_pnl),
+        _amount(measures.fees),
         _duration(float(measures.average_holding_seconds)),
     )
+
+
+def _amount(value: Decimal) -> str:
+    """Two decimals, which are cents of a dollar; more where the amount is less than one of those, as of a coin."""
+    return f"{value:,.2f}" if abs(value) >= Decimal("0.01") or value == 0 else f"{value:.8f}".rstrip("0")
 
 
 def _duration(seconds: float) -> str:
