@@ -68,9 +68,14 @@ class House:
         """Run the increments as dbt ran them last."""
         assert self.dbt.replay(self.connection, TABLES) == list(TABLES)
 
-    def build(self, *arguments: str) -> None:
+    def build(self) -> None:
         """Run dbt on the models."""
-        result = self.dbt.run("build", *MODELS, *arguments)
+        result = self.dbt.run("build", *MODELS)
+        assert result.ok, result.problems
+
+    def refresh(self) -> None:
+        """Run both tables' full refresh."""
+        result = self.dbt.run("run", "--select", *TABLES, "--full-refresh")
         assert result.ok, result.problems
 
     def test(self) -> list[str]:
@@ -164,7 +169,9 @@ def built_house(server: Server) -> Iterator[House]:
     with closing(psycopg2.connect(uri)) as connection:
         connection.autocommit = True
         warehouse.prepare(connection, [])
-        house = House(connection, Dbt(Settings(tradehouse_home=server.directory / "trades"), warehouse))
+        house = House(
+            connection, Dbt(Settings(tradehouse_home=server.directory / "trades"), warehouse, keep_project=True)
+        )
         house.build()
         house.build()  # as an increment, which can be replayed
         yield house
@@ -292,7 +299,7 @@ def executions(draw: st.DrawFn) -> Execution:
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
@@ -309,7 +316,7 @@ def test_any_history_in_any_slices_equals_the_oracle_and_one_rebuild(
         house.check()
     in_increments = house.rows()
     stamps = house.query("select trade_id, created_at, updated_at from trading.completed_trades order by trade_id")
-    house.build("--full-refresh")
+    house.refresh()
     house.check()
     assert house.rows() == in_increments
     after = house.query("select trade_id, created_at, updated_at from trading.completed_trades order by trade_id")
@@ -504,8 +511,7 @@ def test_a_new_bot_is_noticed_and_a_full_refresh_takes_it_in(house: House) -> No
     assert house.trades("BTCUSDT", "bot_id") == [("unassigned",)]
     house.execute("insert into trading.bots values ('newcomer_001', 'Newcomer', 'any', 'active', 'paper')")
     assert house.test() == ["assert_fills_follow_the_list_of_bots"]
-    result = house.dbt.run("run", "--select", *TABLES, "--full-refresh")
-    assert result.ok
+    house.refresh()
     assert house.trades("BTCUSDT", "bot_id") == [("newcomer_001",)]
     assert house.test() == []
     house.execute("delete from trading.bots where bot_id = 'newcomer_001'")
@@ -537,6 +543,6 @@ def test_a_long_trade_id_is_a_digest_and_stays_the_same(house: House) -> None:
     [(trade,)] = house.trades("BTCUSDT", "trade_id")
     assert trade.startswith(f"{BOT}:")
     assert len(trade) == len(BOT) + 1 + 64
-    house.build("--full-refresh")
+    house.refresh()
     assert house.trades("BTCUSDT", "trade_id") == [(trade,)]
     assert house.query("select trade_id from trading.completed_trades where length(trade_id) > 100") == []
