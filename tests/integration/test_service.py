@@ -16,6 +16,9 @@ from tests.collector import bar, series
 from tests.services import service
 from tests.world import World
 
+# What differs between servers is tested with cycles; here it is what the pipeline does, and takes a while.
+pytestmark = pytest.mark.only_on("embedded")
+
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
 
 
