@@ -59,13 +59,11 @@ starts as materialized (
 openings as materialized (
     select
         starts.*,
-        previous.book,
-        previous.settled_at
+        previous.book
     from starts
     left join lateral (
         select
-            earlier.book,
-            earlier.settled_at
+            earlier.book
         from {{ this }} as earlier
         where earlier.category = starts.category
             and earlier.symbol = starts.symbol
@@ -80,8 +78,7 @@ openings as materialized (
 fills_from_start as materialized (
     select
         fills.*,
-        openings.book as opening_book,
-        openings.settled_at as opening_settled_at
+        openings.book as opening_book
     from {{ ref('stg_bybit__executions') }} as fills
     inner join openings
         on fills.category = openings.category
@@ -97,8 +94,7 @@ fills_from_start as materialized (
 rows_from_start as (
     select
         so_far.*,
-        openings.book as opening_book,
-        openings.settled_at as opening_settled_at
+        openings.book as opening_book
     from openings
     cross join lateral (
         select *
@@ -143,8 +139,7 @@ places as (
     from (
         select
             {{ fill_columns }},
-            opening_book,
-            opening_settled_at
+            opening_book
         from fills_from_start
         union all
         select
@@ -170,8 +165,7 @@ places as (
                 when so_far.is_void then so_far.extracted_at
                 else coalesce(changed.extracted_at, so_far.extracted_at)
             end,
-            so_far.opening_book,
-            so_far.opening_settled_at
+            so_far.opening_book
         from rows_from_start as so_far
         left join changed on so_far.exec_id = changed.exec_id
     ) as candidates
@@ -183,8 +177,7 @@ places as (
 places as (
     select
         {{ fill_columns }},
-        null::jsonb as opening_book,
-        null::timestamptz as opening_settled_at
+        null::jsonb as opening_book
     from {{ ref('stg_bybit__executions') }}
     where kind = 'fill'
 ),
@@ -227,7 +220,8 @@ final as (
         (step).book as book,
         is_void,
         extracted_at,
-        greatest(opening_settled_at, newest_extracted_at) as settled_at
+        -- in an increment the first place is one that changed, newer than all before it
+        newest_extracted_at as settled_at
     from steps
 )
 
