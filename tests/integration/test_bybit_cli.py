@@ -19,6 +19,9 @@ from tests.world import TRADEHOUSE
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 
+# What these print does not depend on the server, and starting the command for each takes a while.
+pytestmark = pytest.mark.only_on("embedded")
+
 
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[BybitWorld]:

@@ -12,6 +12,9 @@ from extract.warehouse import LOCK_KEYS
 from tests.bybit_world import BybitWorld
 from tests.fake_bybit import days_ago, execution
 
+# What these print does not depend on the server, and starting the command for each takes a while.
+pytestmark = pytest.mark.only_on("embedded")
+
 
 def trade(
     name: str, bot: str, reason: str, *, closed_days_ago: float, hours: float, entry: int, exit_: int, **fields: Any
