@@ -9,8 +9,13 @@ import signal
 from datetime import datetime, timezone
 from typing import Any
 
+import pytest
+
 from tests.bybit_world import BybitWorld
 from tests.fake_bybit import DAY, days_ago, execution, trades
+
+# How a window lands does not depend on the server; what the servers take for JSON is tested with the candles.
+pytestmark = pytest.mark.only_on("embedded")
 
 COUNT = 900
 

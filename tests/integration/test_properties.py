@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.collector import bar
 from tests.conftest import SMALL_CAP, Server, world_on
 from tests.world import World
+
+# Minutes of examples: the other server has the tests of the candles, which came out of such examples.
+pytestmark = pytest.mark.only_on("embedded")
 
 START = 1_736_118_000  # 2025-01-05 23:00 UTC: the grids of all timeframes meet an hour later
 BAD_PRICES = ["abc", 1.7976931348623157e308, float("inf"), b"\x00"]
