@@ -112,7 +112,9 @@ opening_fills as (
 ),
 
 closing_fills as (
-    select later.*
+    select
+        later.*,
+        orders_to_compute.order_id is not null as is_to_compute
     from scales
     cross join lateral (
         select *
@@ -123,6 +125,10 @@ closing_fills as (
             and fills.closed_from >= scales.scale_start
         offset 0
     ) as later
+    left join orders_to_compute
+        on later.category = orders_to_compute.category
+            and later.symbol = orders_to_compute.symbol
+            and later.order_id = orders_to_compute.order_id
 ),
 
 {% else %}
@@ -136,7 +142,9 @@ opening_fills as (
 ),
 
 closing_fills as (
-    select *
+    select
+        *,
+        true as is_to_compute
     from fills
     where closed > 0
 ),
@@ -249,6 +257,7 @@ pieces as (
         (exits.category, exits.symbol, exits.holder)
         and spans.scale_from < exits.closed_from + exits.closed
         and spans.scale_to > spans.scale_from
+        and exits.is_to_compute
 ),
 
 pairs as (
@@ -288,9 +297,6 @@ pairs as (
         max(extracted_at) as synced_at,
         max(settled_at) as settled_at
     from pieces
-    {% if is_incremental() %}
-    where (category, symbol, exit_order_id) in (select category, symbol, order_id from orders_to_compute)
-    {% endif %}
     group by category, symbol, holder, entry_order_id, exit_order_id
 ),
 
