@@ -3,8 +3,7 @@
 Usage: python -m benchmarks.matching [--executions 10000 --executions 100000 --executions 1000000]
 
 For each size, in an embedded Postgres of its own, what dbt needs for all models of the source: after a backfill into
-empty tables; after ten new fills, as in an hourly run; after one fill that arrives a month late; and for a
-full refresh.
+empty tables, after ten new fills, as in an hourly run, after one that arrives a month late, and for a full refresh.
 Four bots trade twenty symbols for three months; one exit in four is a stop-loss of the exchange, without the bot's id.
 """
 
