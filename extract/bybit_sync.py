@@ -141,8 +141,12 @@ def run_bybit(
                 if tests or result.landed_since or not complete:
                     result.transform = _build(Dbt(settings, warehouse, workspace="dbt-bybit"), run, tests, progress)
                     complete = not result.transform.models_failed
-                _finish(run, result, fingerprint if complete else None)
-                result.seconds = run.seconds()
+                result.seconds = run.conclude(
+                    result.problems,
+                    models_built=result.transform.built,
+                    models_failed=result.transform.models_failed,
+                    project_fingerprint=fingerprint if complete else None,
+                )
                 return result
     except psycopg2.Error as error:
         raise WarehouseUnavailableError(f"the run broke off: {complaint(error, warehouse.uri)}") from None
@@ -326,14 +330,4 @@ def _build(dbt: Dbt, run: Run, tests: bool, progress: Progress) -> TransformResu
         *without_tests,
         progress=lambda _, finished: progress(step, finished, total),
         guard=lambda: require_alive(run.connection),
-    )
-
-
-def _finish(run: Run, result: BybitResult, fingerprint: str | None) -> None:
-    run.finish(
-        "done" if result.ok else "partial",
-        models_built=result.transform.built,
-        models_failed=result.transform.models_failed,
-        project_fingerprint=fingerprint,
-        error="; ".join(result.problems) or None,
     )

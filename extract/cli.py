@@ -7,7 +7,6 @@ current), 2 could not run.
 from __future__ import annotations
 
 import json
-import logging
 import shlex
 import sys
 from datetime import datetime, timezone
@@ -20,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from extract.cli_bybit import bybit
-from extract.console import COULD_NOT_RUN, DONE, PARTIAL, PLAIN, err, out, progress, utc
+from extract.console import COULD_NOT_RUN, DONE, PARTIAL, PLAIN, err, out, print_outcome, print_warnings, progress, utc
 from extract.demo_data import write_demo_data
 from extract.settings import SQL, Project, SettingsError, load_project, load_settings
 from extract.status import RunState, Status, SymbolState, TableState, read_status
@@ -93,17 +92,14 @@ def sync(tests: bool) -> None:
             err.print(f"{outcome.symbol.upper()}: table {outcome.table} has no rows yet", markup=False)
     if result.extraction.ignored_tables:
         err.print(f"ignored tables: {', '.join(result.extraction.ignored_tables)}", markup=False)
-    for name, message in result.transform.warned.items():
-        err.print(f"warning: {name}: {message}", markup=False)
+    print_warnings(result.transform)
     for name, message in result.transform.failed.items():
         err.print(f"failed: {name}: {message}", markup=False)
-    counts = (
+    read = (
         f"{result.extraction.rows_read:,} rows read, {result.extraction.rows_changed:,} changed, "
-        f"{result.extraction.rejects:,} values set aside; {result.transform.built} models built"
+        f"{result.extraction.rejects:,} values set aside"
     )
-    if tests:
-        counts += f", {result.transform.tests_passed} tests passed, {len(result.transform.warned)} warned"
-    out.print(f"{'done' if result.ok else 'partial'} in {result.seconds:.1f} s: {counts}")
+    print_outcome(result.ok, result.seconds, read, result.transform, tests=tests)
     sys.exit(DONE if result.ok else PARTIAL)
 
 
@@ -161,12 +157,10 @@ def run(every: int | None, build_every: int, reconcile_every: int) -> None:
     Example: tradehouse run --every 30
     """
     from extract.service import Service
-    from extract.unattended import stopping_on_signals
+    from extract.unattended import serve
 
     settings, project = load_settings(), load_project()
     settings.require_sqlite_path()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("tradehouse").setLevel(settings.log_level)
     service = Service(
         settings=settings,
         project=project,
@@ -174,8 +168,7 @@ def run(every: int | None, build_every: int, reconcile_every: int) -> None:
         build_every=build_every * 60.0,
         reconcile_every=reconcile_every * 3600.0,
     )
-    with stopping_on_signals(service.stop):
-        service.run()
+    serve(service, settings.log_level)
 
 
 @main.command()

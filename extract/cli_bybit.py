@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -13,7 +12,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from extract.console import DONE, PARTIAL, PLAIN, err, out, progress, utc
+from extract.console import DONE, PARTIAL, PLAIN, err, out, print_outcome, print_warnings, progress, utc
 from extract.settings import load_project, load_settings
 from extract.warehouse import open_warehouse
 
@@ -88,15 +87,12 @@ def run(every: int) -> None:
     Example: tradehouse bybit run --every 3600
     """
     from extract.bybit_service import BybitService
-    from extract.unattended import stopping_on_signals
+    from extract.unattended import serve
 
     settings, project = load_settings(), load_project()
     settings.require_bybit_credentials()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("tradehouse").setLevel(settings.log_level)
     service = BybitService(settings=settings, project=project, every=float(every))
-    with stopping_on_signals(service.stop):
-        service.run()
+    serve(service, settings.log_level)
 
 
 @bybit.command()
@@ -137,15 +133,9 @@ def _run(command: str, since: datetime | None, bot: str | None, tests: bool) -> 
         result = run_bybit(settings, load_project(), command, since=since, tests=tests, progress=report)
     for problem in result.problems:
         err.print(problem, markup=False)
-    for name, message in result.transform.warned.items():
-        err.print(f"warning: {name}: {message}", markup=False)
-    counts = (
-        f"{result.rows_read:,} executions read, {result.rows_changed:,} changed, "
-        f"{result.rows_rejected:,} set aside; {result.transform.built} models built"
-    )
-    if tests:
-        counts += f", {result.transform.tests_passed} tests passed, {len(result.transform.warned)} warned"
-    out.print(f"{'done' if result.ok else 'partial'} in {result.seconds:.1f} s: {counts}")
+    print_warnings(result.transform)
+    read = f"{result.rows_read:,} executions read, {result.rows_changed:,} changed, {result.rows_rejected:,} set aside"
+    print_outcome(result.ok, result.seconds, read, result.transform, tests=tests)
     if result.landed_since:
         with open_warehouse(settings).reading(command) as connection:
             trades = changed_trades(connection, result.landed_since)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -17,6 +17,9 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+if TYPE_CHECKING:
+    from extract.transform import TransformResult
 
 DONE, PARTIAL, COULD_NOT_RUN = 0, 1, 2
 
@@ -51,6 +54,20 @@ def progress() -> Iterator[Report]:
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda step, finished, total: bar.update(task, description=step, completed=finished or 0, total=total)
+
+
+def print_warnings(transform: TransformResult) -> None:
+    """A line for each test that warned."""
+    for name, message in transform.warned.items():
+        err.print(f"warning: {name}: {message}", markup=False)
+
+
+def print_outcome(ok: bool, seconds: float, read: str, transform: TransformResult, *, tests: bool) -> None:
+    """The line a run ends with; `read` says what came from the source, `tests` whether tests were asked for."""
+    counts = f"{read}; {transform.built} models built"
+    if tests:
+        counts += f", {transform.tests_passed} tests passed, {len(transform.warned)} warned"
+    out.print(f"{'done' if ok else 'partial'} in {seconds:.1f} s: {counts}")
 
 
 def utc(moment: datetime) -> datetime:

@@ -54,7 +54,12 @@ class CycleResult:
     @property
     def ok(self) -> bool:
         """Whether every symbol and every model is as it should be."""
-        return self.transform.ok and self.extraction.ok
+        return not self.problems
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read or built, each in one line."""
+        return self.extraction.problems + self.transform.problems
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ class Tools:
     def tables_on(self, grids: Collection[tuple[str, int]]) -> list[str]:
         """The candle tables of grids, which are symbols and lengths in minutes."""
         return [
-            f"{symbol}_{name.lower()}"
+            self.project.table(symbol, name)
             for symbol in self.project.symbols
             for name, minutes in self.project.timeframes.items()
             if (symbol, minutes) in grids
@@ -127,8 +132,7 @@ class Tools:
     def prune(self, symbols: Iterable[str], failed: Iterable[str]) -> None:
         """Prune the staging tables of symbols, but for those with a failed table: it may not have all the rows."""
         for symbol in symbols:
-            tables = {f"{symbol}_{name.lower()}" for name in self.project.timeframes}
-            if not tables & set(failed):
+            if not set(self.project.tables_of(symbol)) & set(failed):
                 prune(self.connection, mt5_bars.staging_table(symbol), self.settings.staging_rows_per_symbol)
 
     def vacuum(self) -> None:
@@ -265,8 +269,12 @@ def _cycle(tools: Tools, command: str, tests: bool, patience: float, progress: P
         if run.tidies:
             tools.vacuum()
             result.tidied = True
-        _record(run, result, tools.fingerprint if full and not result.transform.models_failed else None)
-        result.seconds = run.seconds()
+        result.seconds = run.conclude(
+            result.problems,
+            models_built=result.transform.built,
+            models_failed=result.transform.models_failed,
+            project_fingerprint=tools.fingerprint if full and not result.transform.models_failed else None,
+        )
     return result
 
 
@@ -280,13 +288,3 @@ def _extract_and_land(tools: Tools, run: Run, patience: float) -> Extraction:
         mt5_bars.land(tools.session, run, extraction, since)
         mt5_bars.record(run, extraction)
     return extraction
-
-
-def _record(run: Run, result: CycleResult, fingerprint: str | None) -> None:
-    run.finish(
-        "done" if result.ok else "partial",
-        models_built=result.transform.built,
-        models_failed=result.transform.models_failed,
-        project_fingerprint=fingerprint,
-        error="; ".join(result.extraction.problems + result.transform.problems) or None,
-    )

@@ -114,18 +114,19 @@ class Run:
         with self.connection.cursor() as cursor:
             cursor.execute(f"update ops.sync_runs set {assignments} where run_id = %s", (*values.values(), self.run_id))
 
-    def finish(self, status: str, **values: Any) -> None:
-        """Close the record with `done`, `partial` or `failed`."""
-        self.update(status=status, **values)
-        with self.connection.cursor() as cursor:
-            cursor.execute("update ops.sync_runs set finished_at = clock_timestamp() where run_id = %s", (self.run_id,))
+    def conclude(self, problems: Sequence[str], **values: Any) -> float:
+        """Close the record as `done`, or as `partial` with what went wrong; return the seconds the run took."""
+        return self.finish("partial" if problems else "done", error="; ".join(problems) or None, **values)
 
-    def seconds(self) -> float:
-        """How long the finished run took."""
+    def finish(self, status: str, **values: Any) -> float:
+        """Close the record with `done`, `partial` or `failed`; return the seconds the run took."""
+        columns = {"status": status, **values}
+        assignments = "".join(f"{identifier(name)} = %s, " for name in columns)
         with self.connection.cursor() as cursor:
             cursor.execute(
-                "select extract(epoch from finished_at - started_at) from ops.sync_runs where run_id = %s",
-                (self.run_id,),
+                f"update ops.sync_runs set {assignments}finished_at = clock_timestamp() where run_id = %s"
+                " returning extract(epoch from finished_at - started_at)",
+                (*columns.values(), self.run_id),
             )
             row = cursor.fetchone()
         return float(row[0]) if row else 0.0

@@ -37,11 +37,6 @@ class SymbolReconciliation:
     candles: int = 0
     error: str | None = None
 
-    @property
-    def differs(self) -> bool:
-        """Whether there was anything to repair."""
-        return bool(self.new or self.changed or self.candles)
-
 
 @dataclass
 class Reconciliation:
@@ -94,14 +89,13 @@ def reconcile(
             return _reconcile(tools, None, symbols, patience, progress)
         with recorded(tools.connection, tools.warehouse, mt5_bars.SOURCE, "reconcile") as run:
             result = _reconcile(tools, run, symbols, patience, progress)
-            run.finish(
-                "done" if result.ok else "partial",
+            run.conclude(
+                result.problems,
                 rows_read=sum(each.read for each in result.symbols),
                 rows_changed=sum(each.new + each.changed for each in result.symbols),
                 models_built=result.transform.built,
                 models_failed=result.transform.models_failed,
                 project_fingerprint=None if tools.built or result.transform.models_failed else tools.fingerprint,
-                error="; ".join(result.problems) or None,
             )
             return result
 
@@ -171,7 +165,7 @@ def _reconcile_candles(tools: Tools, result: Reconciliation, progress: Progress)
         each.candles = differing.get(each.symbol, 0)
     if result.dry_run or not differing:
         return
-    tables = [f"{symbol}_{name.lower()}" for symbol in differing for name in tools.project.timeframes]
+    tables = [table for symbol in differing for table in tools.project.tables_of(symbol)]
     repair = tools.transform("repairing tables", len(tables), progress, "run", "--full-refresh", "--select", *tables)
     result.transform.add(repair)
     still = _test_candles(tools, [each for each in result.symbols if each.symbol in differing], progress)

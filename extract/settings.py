@@ -156,7 +156,15 @@ class Project:
     @cached_property
     def candle_tables(self) -> tuple[str, ...]:
         """Names of all candle tables, symbol by symbol."""
-        return tuple(f"{symbol}_{name.lower()}" for symbol in self.symbols for name in self.timeframes)
+        return tuple(table for symbol in self.symbols for table in self.tables_of(symbol))
+
+    def tables_of(self, symbol: str) -> list[str]:
+        """Names of a symbol's candle tables, one per timeframe."""
+        return [self.table(symbol, timeframe) for timeframe in self.timeframes]
+
+    def table(self, symbol: str, timeframe: str) -> str:
+        """Name of one candle table."""
+        return f"{symbol}_{timeframe.lower()}"
 
 
 def load_project() -> Project:

@@ -163,7 +163,7 @@ def _tables(connection: Connection, project: Project) -> list[TableState]:
     states = []
     for symbol in project.symbols:
         for timeframe in project.timeframes:
-            rows, newest = counts.get(f"public.{symbol}_{timeframe.lower()}", (None, None))
+            rows, newest = counts.get(f"public.{project.table(symbol, timeframe)}", (None, None))
             if rows is None:
                 verdict = [None, None, None, "missing", "there is no such table: tradehouse sync --test builds it"]
             else:

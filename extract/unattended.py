@@ -123,6 +123,14 @@ class Unattended(ABC):
                 log.info("%s: cleared", name)
 
 
+def serve(service: Unattended, log_level: str) -> None:
+    """Run a service as the program: logs on stderr, SIGTERM and SIGINT end it."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log.setLevel(log_level)
+    with stopping_on_signals(service.stop):
+        service.run()
+
+
 @contextmanager
 def starting_anew_after(seconds: float) -> Iterator[None]:
     """Start this program again, from its own command line and under the same process id, if the block takes longer.

@@ -38,14 +38,7 @@ minutes_without_bar as (
     from {{ bars }} as rejects, landed_since
     where rejects.extracted_at > landed_since.synced_at
         and rejects.{{ on_grid }}
-        and not rejects.is_usable
-        and not exists (
-            select
-            from {{ bars }} as others
-            where others.timestamp >= rejects.epoch_minute * 60
-                and others.timestamp < rejects.epoch_minute * 60 + 60
-                and others.is_usable
-        )
+        and {{ _alone_with_rejects(bars) }}
 ),
 
 so_far as (
@@ -137,14 +130,7 @@ newest_reject_of_minute as (
     select distinct on (rejects.epoch_minute) rejects.timestamp
     from {{ bars }} as rejects
     where rejects.{{ on_grid }}
-        and not rejects.is_usable
-        and not exists (
-            select
-            from {{ bars }} as others
-            where others.timestamp >= rejects.epoch_minute * 60
-                and others.timestamp < rejects.epoch_minute * 60 + 60
-                and others.is_usable
-        )
+        and {{ _alone_with_rejects(bars) }}
     order by rejects.epoch_minute desc, rejects.timestamp desc
 ),
 
@@ -216,6 +202,18 @@ final as (
 
 select * from final
 {% endmacro %}
+
+{# Condition on a bar `rejects`: neither it nor any other bar of its minute is usable. #}
+{% macro _alone_with_rejects(bars) -%}
+not rejects.is_usable
+        and not exists (
+            select
+            from {{ bars }} as others
+            where others.timestamp >= rejects.epoch_minute * 60
+                and others.timestamp < rejects.epoch_minute * 60 + 60
+                and others.is_usable
+        )
+{%- endmacro %}
 
 {# Minutes of a configured timeframe. #}
 {% macro _minutes_of(timeframe) %}
