@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +28,10 @@ PROJECT_FILES = (
 
 # First words of what the incremental materialization leaves in target/run when it has written a whole increment.
 INCREMENT = "-- increment of "
+
+
+# A statement that writes nothing, after the comment dbt puts before each.
+READS = re.compile(r"\s*(/\*.*?\*/\s*)?(begin|commit|rollback|select|show)\b", re.DOTALL | re.IGNORECASE)
 
 
 CANDLES = "mt5"
@@ -165,7 +171,8 @@ class Dbt:
     ) -> TransformResult:
         """Run one command over nodes, such as `run` or `build`.
 
-        `guard` is called ahead of statements, at most once a second; when it raises, the statement is not sent.
+        `guard` is called ahead of statements that may write, and once a second ahead of others; when it raises, the
+        statement is not sent.
 
         Raises:
             TransformError: it did not get as far as running nodes.
@@ -174,9 +181,7 @@ class Dbt:
             self.parse()
         results = self._invoke([_NodeCounter(progress), _StatementGuard(guard)], command, *arguments).results
         self._keep_increments(results)
-        summary = _summary(results)
-        summary.tested = command == "build"
-        return summary
+        return _summary(results)
 
     def replay(self, connection: Connection, models: Sequence[str]) -> list[str]:
         """Run the increments of models again as dbt ran them last, without dbt; return those that went through.
@@ -216,17 +221,32 @@ class Dbt:
 
         if not self._environment:
             self._environment = prepare_environment(self._settings, self._warehouse, self._workspace)
-        os.environ.update(self._environment)
         file_level = "debug" if self._settings.log_level == "DEBUG" else "none"
         quiet = ["--quiet", "--log-level", "none", "--log-level-file", file_level, "--no-write-json"]
-        outcome = dbtRunner(manifest=self._manifest, callbacks=callbacks).invoke([*quiet, command, *arguments])
+        with _added_to_environment(self._environment):
+            outcome = dbtRunner(manifest=self._manifest, callbacks=callbacks).invoke([*quiet, command, *arguments])
         if outcome.result is None:
             raise TransformError(f"dbt {command} did not run: {_one_line(outcome.exception)}")
         return outcome.result
 
 
+@contextmanager
+def _added_to_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the block alone: libpq's would lead later connections of the process astray."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _summary(results: list[Any]) -> TransformResult:
-    summary = TransformResult()
+    summary = TransformResult(tested=any(result.node.resource_type in ("test", "unit_test") for result in results))
     for result in results:
         name, status = result.node.name, str(result.status)
         message = _one_line(result.message)
@@ -269,6 +289,8 @@ class _StatementGuard:
         self._asked = time.monotonic()
 
     def __call__(self, event: Any) -> None:
-        if event.info.name == "SQLQuery" and time.monotonic() - self._asked >= 1:
+        if event.info.name == "SQLQuery" and (
+            not READS.match(event.data.sql) or time.monotonic() - self._asked >= 1
+        ):
             self._guard()
             self._asked = time.monotonic()

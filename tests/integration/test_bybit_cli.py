@@ -147,6 +147,7 @@ def test_the_service_follows_the_account_until_sigterm(served_world: BybitWorld)
         running.await_log(" 0 changed, 0 models built")
         assert running.end() == 0
     assert running.log.rstrip().endswith("stopped")
+    assert running.log.count("tests passed") == 1  # a tick without tests does not say that none failed
     assert not any(secret in running.log for secret in SECRETS)
     assert served_world.query(
         "select distinct command, status from ops.sync_runs where command <> 'bybit backfill'"

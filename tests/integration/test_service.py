@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from functools import partial
 from typing import Any
@@ -104,6 +105,7 @@ def test_a_service_that_cannot_work_yet_keeps_trying(world: World, fault: str) -
 
 
 def test_a_tick_replays_what_dbt_has_run(world: World) -> None:
+    environment = dict(os.environ)
     world.collector.write("EURUSD", series(MONDAY, 13))
     world.sync()
     with Pipeline(*loaded(world), unattended=True) as pipeline:
@@ -119,6 +121,7 @@ def test_a_tick_replays_what_dbt_has_run(world: World) -> None:
         world.collector.write("EURUSD", [bar(MONDAY + 7200)])
         result = pipeline.run("run")
         assert (result.ok, result.transform.built, len(invocations)) == (True, 5, 1)
+        assert os.environ == environment  # PGPORT and its like would lead later connections of the process astray
         assert invocations[0][-1] == "eurusd_h1"
         world.check()
 
