@@ -45,7 +45,7 @@ run: setup ## one cycle with the settings of the environment and .env
 	$(BIN)/tradehouse sync
 
 test: setup check ## everything: linters, types, dbt parse, unit and integration tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --durations 25
 
 check: setup ## linters, types, generated files, dbt parse
 	@mkdir -p $(PROFILES) && cp profiles.yml.example $(PROFILES)/profiles.yml
