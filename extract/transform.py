@@ -289,8 +289,6 @@ class _StatementGuard:
         self._asked = time.monotonic()
 
     def __call__(self, event: Any) -> None:
-        if event.info.name == "SQLQuery" and (
-            not READS.match(event.data.sql) or time.monotonic() - self._asked >= 1
-        ):
+        if event.info.name == "SQLQuery" and (not READS.match(event.data.sql) or time.monotonic() - self._asked >= 1):
             self._guard()
             self._asked = time.monotonic()
