@@ -7,19 +7,15 @@ from dataclasses import dataclass
 
 from extract.bybit import BAN_PAUSE, BannedError
 from extract.bybit_sync import BybitResult, run_bybit
-from extract.settings import Project, Settings
-from extract.unattended import Unattended, log
-
-TEST_EVERY = 3600.0
-"""Seconds between runs with every dbt test, where ticks are closer together than that."""
+from extract.source_run import RestSource
+from extract.unattended import TEST_EVERY, Unattended, log
 
 
 @dataclass(kw_only=True)
 class BybitService(Unattended):
     """Syncs until told to stop; after a ban it sends nothing until Bybit may let it in again."""
 
-    settings: Settings
-    project: Project
+    source: RestSource
     _next_tests: float = 0.0
     _banned_until: float = 0.0
 
@@ -31,12 +27,12 @@ class BybitService(Unattended):
         if self.stop.is_set():
             return
         with self._enduring("cycle"):
-            self._report(self._while_warehouse_is_away(started + self.every, self._sync))
+            self._report(self._persistently(started + self.every, self._sync))
 
     def _sync(self) -> BybitResult:
         tests = time.monotonic() >= self._next_tests
         try:
-            result = run_bybit(self.settings, self.project, "bybit run", tests=tests, stop=self.stop)
+            result = run_bybit(self.source, "bybit run", tests=tests, stop=self.stop)
         except BannedError:
             self._pause()
             raise
@@ -54,7 +50,7 @@ class BybitService(Unattended):
         """Log what was done, and each trouble when it comes and when it goes."""
         troubles = {"reading": str(result.stopped)} if result.stopped else {}
         troubles |= result.failures
-        read = {"reading", *self.settings.bybit_categories.split(",")}
+        read = {"reading", *self.source.settings.bybit_categories.split(",")}
         if result.transform.tested or result.transform.failed:
             troubles |= result.transform.failed
             read = set(self._trouble)

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-import psycopg2
-
 from extract.bybit import EPOCH, HISTORY, LONGEST_SPAN, Bybit, Execution, Item, RefusedError, Unusable
 from extract.http import HttpClient, Pace, ServiceError
-from extract.landing import (
-    Run,
-    StagingTable,
-    built_fingerprint,
-    landing_rows,
-    last_run_was_clean,
-    open_rejects,
-    recorded,
-)
-from extract.settings import Project, Settings
-from extract.transform import Dbt, TransformResult, project_fingerprint, selection
-from extract.warehouse import Connection, WarehouseUnavailableError, complaint, open_warehouse, require_alive
+from extract.landing import Run, StagingTable, landing_rows, open_rejects
+from extract.settings import Settings
+from extract.source_run import Progress, RestSource
+from extract.transform import TransformResult
+from extract.warehouse import Connection
 
 SOURCE = "bybit"
 EXECUTIONS = StagingTable(
@@ -34,8 +25,6 @@ OVERLAP = timedelta(hours=2)
 """How far behind what has been read a sync reads again, for executions that Bybit lists late."""
 HISTORY_MARGIN = timedelta(minutes=5)
 """Bybit refuses what is older than its history, and time passes between our clock and its answer."""
-
-Progress = Callable[[str, int | None, int | None], None]  # (step, finished, total)
 
 
 @dataclass(frozen=True)
@@ -100,8 +89,7 @@ def open_bybit(settings: Settings, stop: threading.Event | None = None) -> tuple
 
 
 def run_bybit(
-    settings: Settings,
-    project: Project,
+    source: RestSource,
     command: str,
     *,
     since: datetime | None = None,
@@ -115,8 +103,7 @@ def run_bybit(
     was. Models are built when anything has changed, when the project has, or when the run before left some undone.
 
     Args:
-        settings: the settings.
-        project: the lists.
+        source: Bybit, with the settings.
         command: what the run record and pg_stat_activity call it.
         since: read every week from then on that has not been read to its end; without it, see `sync_windows`.
         tests: run every dbt test of this source's models, too.
@@ -129,27 +116,13 @@ def run_bybit(
         ServiceError, WarehouseError, TransformError: nothing could be done; the run record says the same.
     """
     stop = stop or threading.Event()
-    http, bybit = open_bybit(settings, stop)
-    warehouse = open_warehouse(settings)
-    try:
-        with http, warehouse.run_lock(command, SOURCE) as connection:
-            warehouse.prepare(connection, project.symbols)
-            fingerprint = project_fingerprint(settings)
-            complete = fingerprint == built_fingerprint(connection, SOURCE) and last_run_was_clean(connection, SOURCE)
-            with recorded(connection, warehouse, SOURCE, command) as run:
-                result = _read_all(bybit, run, settings.bybit_categories.split(","), since, stop, progress)
-                if tests or result.landed_since or not complete:
-                    result.transform = _build(Dbt(settings, warehouse, workspace="dbt-bybit"), run, tests, progress)
-                    complete = not result.transform.models_failed
-                result.seconds = run.conclude(
-                    result.problems,
-                    models_built=result.transform.built,
-                    models_failed=result.transform.models_failed,
-                    project_fingerprint=fingerprint if complete else None,
-                )
-                return result
-    except psycopg2.Error as error:
-        raise WarehouseUnavailableError(f"the run broke off: {complaint(error, warehouse.uri)}") from None
+    http, bybit = open_bybit(source.settings, stop)
+    categories = source.settings.bybit_categories.split(",")
+    with http, source.recorded(command) as at_work:
+        result = _read_all(bybit, at_work.run, categories, since, stop, progress)
+        result.transform = at_work.build(result.landed_since is not None, tests, progress)
+        result.seconds = at_work.conclude(result.problems, result.transform)
+    return result
 
 
 def backfill_windows(
@@ -268,14 +241,11 @@ def _land(run: Run, window: Window, found: Mapping[str, Item], result: BybitResu
         batch.upsert(
             EXECUTIONS,
             """
-            select found.*
+            select *
             from (
                 select exec_id, category, exec_time, staging.try_jsonb(payload) as payload from bybit_found
             ) as found
-            left join staging.bybit_executions as landed using (exec_id)
-            where found.payload is not null
-                and (landed.category, landed.exec_time, landed.payload)
-                is distinct from (found.category, found.exec_time, found.payload)
+            where payload is not null
             """,
         )
         changed = batch.written
@@ -294,11 +264,11 @@ def _land(run: Run, window: Window, found: Mapping[str, Item], result: BybitResu
                 (window.category, window.start, window.until),
             )
             cursor.execute(
-                "update ops.sync_runs set rows_read = rows_read + %s, rows_changed = rows_changed + %s,"
-                " rows_rejected = rows_rejected + %s, range_start = least(range_start, %s),"
-                " range_end = greatest(range_end, %s) where run_id = %s",
-                (len(found), changed, len(rejects), window.since, window.until, run.run_id),
+                "update ops.sync_runs set range_start = least(range_start, %s), range_end = greatest(range_end, %s)"
+                " where run_id = %s",
+                (window.since, window.until, run.run_id),
             )
+        run.count(rows_read=len(found), rows_changed=changed, rows_rejected=len(rejects))
     result.windows += 1
     result.rows_read += len(found)
     result.rows_changed += changed
@@ -316,18 +286,3 @@ def _rejects(category: str, found: Iterable[Item], refused: set[str]) -> list[tu
         elif item.exec_id in refused:
             rejects.append((category, item.exec_id, "payload", "Postgres does not take it for JSON", item.payload))
     return rejects
-
-
-def _build(dbt: Dbt, run: Run, tests: bool, progress: Progress) -> TransformResult:
-    """Build this source's seed and models, with every test of theirs or none."""
-    without_tests = [] if tests else ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
-    step = "building and testing" if tests else "building tables"
-    total = dbt.count_models(SOURCE)
-    progress(step, 0, total)
-    return dbt.run(
-        "build",
-        *selection(SOURCE),
-        *without_tests,
-        progress=lambda _, finished: progress(step, finished, total),
-        guard=lambda: require_alive(run.connection),
-    )

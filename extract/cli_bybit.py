@@ -87,12 +87,14 @@ def run(every: int) -> None:
     Example: tradehouse bybit run --every 3600
     """
     from extract.bybit_service import BybitService
+    from extract.bybit_sync import SOURCE
+    from extract.source_run import RestSource
     from extract.unattended import serve
 
-    settings, project = load_settings(), load_project()
+    settings = load_settings()
     settings.require_bybit_credentials()
-    service = BybitService(settings=settings, project=project, every=float(every))
-    serve(service, settings.log_level)
+    source = RestSource(settings, load_project(), SOURCE, unattended=True)
+    serve(BybitService(source=source, every=float(every)), settings.log_level)
 
 
 @bybit.command()
@@ -119,7 +121,8 @@ def stats(bot: str | None, days: int | None, as_json: bool) -> None:
 
 def _run(command: str, since: datetime | None, bot: str | None, tests: bool) -> None:
     from extract.bybit_stats import UnknownBotError, changed_trades, require_bot
-    from extract.bybit_sync import run_bybit
+    from extract.bybit_sync import SOURCE, run_bybit
+    from extract.source_run import RestSource
 
     settings = load_settings()
     settings.require_bybit_credentials()
@@ -129,8 +132,9 @@ def _run(command: str, since: datetime | None, bot: str | None, tests: bool) -> 
                 require_bot(connection, bot)
             except UnknownBotError as error:
                 raise click.BadParameter(str(error), param_hint="--bot") from None
+    source = RestSource(settings, load_project(), SOURCE)
     with progress() as report:
-        result = run_bybit(settings, load_project(), command, since=since, tests=tests, progress=report)
+        result = run_bybit(source, command, since=since, tests=tests, progress=report)
     for problem in result.problems:
         err.print(problem, markup=False)
     print_warnings(result.transform)

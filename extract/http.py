@@ -6,6 +6,7 @@ What a service means by a reply is its own module's affair; here is what they sh
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -29,13 +30,6 @@ from tenacity import (
 
 Answer = TypeVar("Answer")
 
-TIMEOUT = httpx.Timeout(30.0, connect=10.0)
-SLOWEST_REPLY = 120.0
-"""Seconds a whole reply may take; the timeouts of httpx are for each piece of it."""
-LARGEST_REPLY = 32 * 1024 * 1024
-"""Bytes of a reply, unpacked."""
-ATTEMPTS = 8
-"""Of one request, with some 65 seconds of waiting between them."""
 LONGEST_WAIT = 120.0
 """Seconds to wait at most, whatever a service asks for."""
 BACKOFF = wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 1)
@@ -50,11 +44,30 @@ class UnavailableError(ServiceError):
 
     Attributes:
         wait: seconds it asked to be left alone for, if it did.
+        reply: what it said all the same, if it did.
     """
 
-    def __init__(self, message: str, wait: float | None = None) -> None:
+    def __init__(self, message: str, wait: float | None = None, reply: Reply | None = None) -> None:
         super().__init__(message)
         self.wait = wait
+        self.reply = reply
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long, how much and how often.
+
+    Attributes:
+        silence: seconds without a byte after which a reply is given up; a connection has ten at most.
+        reply: seconds a whole reply may take.
+        size: bytes of a reply, unpacked.
+        attempts: of one request.
+    """
+
+    silence: float = 30.0
+    reply: float = 120.0
+    size: int = 32 * 1024 * 1024
+    attempts: int = 8  # with some 65 seconds of waiting between them
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,7 @@ class Reply:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON.
+        """The body as JSON. NaN and Infinity pass, which Postgres will refuse item by item.
 
         Raises:
             UnavailableError: it is none; a proxy or a crash may have put in a word.
@@ -106,6 +119,7 @@ class HttpClient:
         address: such as https://host.
         pace: shared by all requests and all their attempts.
         secrets: what must not stand in an error.
+        bounds: of each request.
         stop: when set, nothing is tried again and no wait goes on.
         sleep: waits for so many seconds; for tests. By default the wait ends when `stop` is set.
     """
@@ -115,6 +129,7 @@ class HttpClient:
         address: str,
         pace: Pace,
         secrets: Iterable[SecretStr] = (),
+        bounds: Bounds | None = None,
         stop: threading.Event | None = None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
@@ -123,7 +138,8 @@ class HttpClient:
         self._secrets = tuple(secrets)
         self._stop = stop or threading.Event()
         self._sleep = sleep or sleep_using_event(self._stop)
-        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=False)
+        self._bounds = bounds or Bounds()
+        self._client = httpx.Client(follow_redirects=False)
 
     def __enter__(self) -> HttpClient:
         return self
@@ -131,45 +147,57 @@ class HttpClient:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def get(self, target: str, headers: Callable[[str], Mapping[str, str]] = lambda _: {}) -> Reply:
+    def get(
+        self,
+        target: str,
+        headers: Callable[[str], Mapping[str, str]] = lambda _: {},
+        deadline: float = math.inf,
+    ) -> Reply:
         """Send one request, once.
 
         Args:
             target: path and query; what is percent-encoded already stays as it is.
             headers: makes the headers from the query string as it is sent, at the moment it is sent.
+            deadline: when the reply has to be there at the latest, on the monotonic clock.
 
         Raises:
             UnavailableError: no reply, one of 429 or 5xx, or one that breaks off.
             ServiceError: a reply that no further attempt would change.
         """
-        request = self._client.build_request("GET", self.address + target)
         self._pace.wait()
+        seconds = min(self._bounds.reply, deadline - time.monotonic())
+        silence = min(self._bounds.silence, seconds)
+        if seconds <= 0:
+            raise UnavailableError(f"there is no time left to ask {self.address}")
+        timeout = httpx.Timeout(silence, connect=min(10.0, silence))
+        request = self._client.build_request("GET", self.address + target, timeout=timeout)
         request.headers.update(headers(request.url.query.decode("ascii")))
         try:
             response = self._client.send(request, stream=True)
             try:
-                body = self._read(response)
+                body = self._read(response, seconds)
             finally:
                 response.close()
         except httpx.HTTPError as error:
             reason = self.masked(str(error)) or type(error).__name__
             raise UnavailableError(f"{self.address} does not answer: {reason}") from None
-        if response.status_code == 429 or response.status_code >= 500:
-            wait = _seconds(response.headers.get("retry-after"))
-            raise UnavailableError(f"{self.address} answers HTTP {response.status_code}", wait)
-        if 300 <= response.status_code < 400:
-            raise ServiceError(f"{self.address} redirects to another address (HTTP {response.status_code})")
-        return Reply(response.status_code, response.headers, body)
+        reply = Reply(response.status_code, response.headers, body)
+        if reply.status == 429 or reply.status >= 500:
+            wait = _seconds(reply.headers.get("retry-after"))
+            raise UnavailableError(f"{self.address} answers HTTP {reply.status}", wait, reply)
+        if 300 <= reply.status < 400:
+            raise ServiceError(f"{self.address} redirects to another address (HTTP {reply.status})")
+        return reply
 
-    def _read(self, response: httpx.Response) -> bytes:
+    def _read(self, response: httpx.Response, seconds: float) -> bytes:
         body = bytearray()
-        deadline = time.monotonic() + SLOWEST_REPLY
+        end = time.monotonic() + seconds
         for piece in response.iter_bytes():
             body += piece
-            if len(body) > LARGEST_REPLY:
-                raise ServiceError(f"{self.address} answers with more than {LARGEST_REPLY:,} bytes")
-            if time.monotonic() > deadline:
-                raise UnavailableError(f"{self.address} takes longer than {SLOWEST_REPLY:g} s for one reply")
+            if len(body) > self._bounds.size:
+                raise ServiceError(f"{self.address} answers with more than {self._bounds.size:,} bytes")
+            if time.monotonic() > end:
+                raise UnavailableError(f"{self.address} takes longer than {seconds:.3g} s for one reply")
         return bytes(body)
 
     def retrying(self, attempt: Callable[[], Answer]) -> Answer:
@@ -180,7 +208,7 @@ class HttpClient:
         retrying = Retrying(
             retry=retry_if_exception_type(UnavailableError),
             wait=_wait,
-            stop=stop_any(stop_after_attempt(ATTEMPTS), stop_when_event_set(self._stop)),
+            stop=stop_any(stop_after_attempt(self._bounds.attempts), stop_when_event_set(self._stop)),
             sleep=self._sleep,
             reraise=True,
         )
@@ -188,7 +216,8 @@ class HttpClient:
             answer: Answer = retrying(attempt)
         except UnavailableError as error:
             tries = retrying.statistics["attempt_number"]
-            raise UnavailableError(f"{error} (tried {tries} time{'s' * (tries != 1)})", error.wait) from None
+            words = f"{error} (tried {tries} time{'s' * (tries != 1)})"
+            raise UnavailableError(words, error.wait, error.reply) from None
         return answer
 
     def masked(self, text: str) -> str:

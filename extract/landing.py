@@ -38,11 +38,19 @@ REJECT_COLUMNS = ("entity", "row_key", "column_name", "reason", "original")
 
 @dataclass(frozen=True)
 class StagingTable:
-    """A landing table: `staging.<name>` with its key and the columns the source fills."""
+    """A landing table: `staging.<name>` with its key and the columns the source fills.
+
+    Attributes:
+        name: without the schema.
+        key: names of the primary key's columns.
+        columns: name -> Postgres type, key included.
+        first_stamp: a column that keeps the `extracted_at` with which a row came, whatever becomes of it.
+    """
 
     name: str
     key: tuple[str, ...]
-    columns: Mapping[str, str]  # name -> Postgres type, key included
+    columns: Mapping[str, str]
+    first_stamp: str | None = None
 
     @property
     def relation(self) -> str:
@@ -114,6 +122,12 @@ class Run:
         with self.connection.cursor() as cursor:
             cursor.execute(f"update ops.sync_runs set {assignments} where run_id = %s", (*values.values(), self.run_id))
 
+    def count(self, **values: int) -> None:
+        """Add to columns of the run's record."""
+        assignments = ", ".join(f"{identifier(name)} = {identifier(name)} + %s" for name in values)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"update ops.sync_runs set {assignments} where run_id = %s", (*values.values(), self.run_id))
+
     def conclude(self, problems: Sequence[str], **values: Any) -> float:
         """Close the record as `done`, or as `partial` with what went wrong; return the seconds the run took."""
         return self.finish("partial" if problems else "done", error="; ".join(problems) or None, **values)
@@ -152,18 +166,25 @@ class Batch(ABC, Generic[Rows]):
         """Copy rows into a temporary table, which is empty again at commit."""
 
     def upsert(self, target: StagingTable, rows: str) -> None:
-        """Insert the rows of a warehouse query over the target's columns; rewrite what differs, nothing else."""
+        """Insert the rows of a warehouse query over the target's columns; rewrite what differs, nothing else.
+
+        Rows that are there already are left out ahead of the insert, which would lock them, and that is a write, too.
+        """
         names = list(target.columns)
         values = [name for name in names if name not in target.key]
         columns = ", ".join(map(identifier, names))
+        stamps = ["extracted_at", *([target.first_stamp] if target.first_stamp else [])]
+        same = " and ".join(f"target.{identifier(name)} = incoming.{identifier(name)}" for name in target.key)
         self.execute(
-            f"insert into {target.relation} as target ({columns}, extracted_at)"
-            f" select {columns}, {self._extracted_at} from ({rows}) as rows"
+            f"with incoming as materialized ({rows})"
+            f" insert into {target.relation} as target ({columns}, {', '.join(stamps)})"
+            f" select {columns}{f', {self._extracted_at}' * len(stamps)} from incoming"
+            f" where not exists (select from {target.relation} as target where {same}"
+            f" and ({', '.join(f'target.{identifier(name)}' for name in values)})"
+            f" is not distinct from ({', '.join(f'incoming.{identifier(name)}' for name in values)}))"
             f" on conflict ({', '.join(map(identifier, target.key))}) do update set "
             + ", ".join(f"{identifier(name)} = excluded.{identifier(name)}" for name in values)
             + ", extracted_at = excluded.extracted_at"
-            f" where ({', '.join(f'target.{identifier(name)}' for name in values)})"
-            f" is distinct from ({', '.join(f'excluded.{identifier(name)}' for name in values)})"
         )
 
     def record_rejects(self, found: Rows, resolved: Rows) -> None:
@@ -236,6 +257,7 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
 
     Attributes:
         extracted_at: the stamp. It gets into the run's record if the batch writes any row.
+        stamp: the same as SQL.
     """
 
     def __init__(self, run: Run) -> None:
@@ -245,7 +267,8 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
         assert row is not None
         self.extracted_at: datetime = row[0]
         self._written = 0
-        super().__init__(run, f"{literal(self.extracted_at.isoformat())}::timestamptz")
+        self.stamp = f"{literal(self.extracted_at.isoformat())}::timestamptz"
+        super().__init__(run, self.stamp)
 
     @property
     def written(self) -> int:

@@ -46,7 +46,7 @@ class Service(Unattended):
     def _tick(self, started: float) -> None:
         deadline = started + self.every
         with self._enduring("cycle"):
-            self._report(self._while_warehouse_is_away(deadline, partial(self._cycle, deadline)))
+            self._report(self._persistently(deadline, partial(self._cycle, deadline)))
         in_order = not {"cycle", "lock"} & self._trouble.keys()
         if in_order and time.monotonic() >= self._next_reconciliation and not self.stop.is_set():
             self._next_reconciliation = time.monotonic() + RETRY_RECONCILIATION

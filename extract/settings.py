@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,14 +28,26 @@ def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
-def _service_address(value: str) -> str:
-    """The address of an HTTP service without a slash at its end; secrets go to it, so it has to be encrypted."""
+def _address(value: str) -> str:
+    """The address of an HTTP service, without a slash at its end."""
     address = urlsplit(value)
     if address.scheme not in {"http", "https"} or not address.hostname or address.username or address.query:
         raise ValueError("expected an address such as https://host or https://host:port, without a password")
-    if address.scheme == "http" and address.hostname not in LOOPBACK:
-        raise ValueError("expected https: a key would go over the network in the clear")
     return value.rstrip("/")
+
+
+def _is_in_the_clear(address: str) -> bool:
+    """Whether what is sent there can be read on the way."""
+    parts = urlsplit(address)
+    return parts.scheme == "http" and parts.hostname not in LOOPBACK
+
+
+def _service_address(value: str) -> str:
+    """The address of an HTTP service to which secrets go, so that it has to be encrypted."""
+    address = _address(value)
+    if _is_in_the_clear(address):
+        raise ValueError("expected https: a key would go over the network in the clear")
+    return address
 
 
 def _header_value(value: SecretStr) -> SecretStr:
@@ -97,6 +110,19 @@ class Settings(BaseSettings):
         default=8, gt=0, description="Requests a second; Bybit bans an address that sends more than it allows."
     )
 
+    mt5_service_url: Annotated[str, AfterValidator(_address)] | None = Field(
+        default=None, description="Where the service beside the MetaTrader 5 terminals answers."
+    )
+    mt5_service_api_key: Annotated[SecretStr, AfterValidator(_header_value)] | None = Field(
+        default=None, description="The key it asks for."
+    )
+    mt5_service_allow_http: bool = Field(
+        default=False, description="Send the key over plain http too, in a network where nobody listens."
+    )
+    mt5_sync_budget_seconds: float = Field(
+        default=300, gt=0, description="Seconds after which a sync of accounts leaves the rest for the next one."
+    )
+
     @property
     def home(self) -> Path:
         """`tradehouse_home`, absolute."""
@@ -123,12 +149,33 @@ class Settings(BaseSettings):
         """
         if self.bybit_api_key is None or self.bybit_api_secret is None:
             missing = {"BYBIT_API_KEY": self.bybit_api_key, "BYBIT_API_SECRET": self.bybit_api_secret}
-            names = [name for name, value in missing.items() if value is None]
             raise SettingsError(
-                f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not set: make a read-only key at Bybit "
-                "(API management) and export it, or put it in .env"
+                f"{_not_set(missing)}: make a read-only key at Bybit (API management) and export it, or put it in .env"
             )
         return self.bybit_api_key, self.bybit_api_secret
+
+    def require_mt5_service(self) -> tuple[str, SecretStr]:
+        """The account service's address and the key for it.
+
+        Raises:
+            SettingsError: one is not set, or both; or the key would go over the network in the clear.
+        """
+        if self.mt5_service_url is None or self.mt5_service_api_key is None:
+            missing = {"MT5_SERVICE_URL": self.mt5_service_url, "MT5_SERVICE_API_KEY": self.mt5_service_api_key}
+            raise SettingsError(
+                f"{_not_set(missing)}: export address and key of the service beside the terminals, or put them in .env"
+            )
+        if _is_in_the_clear(self.mt5_service_url) and not self.mt5_service_allow_http:
+            raise SettingsError(
+                "MT5_SERVICE_URL: expected https: the key would go over the network in the clear. Where nobody can "
+                "listen there, MT5_SERVICE_ALLOW_HTTP=true lets it pass"
+            )
+        return self.mt5_service_url, self.mt5_service_api_key
+
+
+def _not_set(settings: Mapping[str, object]) -> str:
+    names = [name for name, value in settings.items() if value is None]
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not set"
 
 
 def load_settings() -> Settings:

@@ -151,8 +151,8 @@ class Dbt:
         """
         self._manifest = self._invoke([], "parse")
 
-    def count_models(self, source: str) -> int:
-        """How many models `selection(source)` picks, for a progress bar's total.
+    def count_models(self, source: str, materialized: str | None = None) -> int:
+        """How many models `selection(source)` picks, or those of one materialization, for a progress bar's total.
 
         Raises:
             TransformError: the project does not parse.
@@ -162,7 +162,7 @@ class Dbt:
         owners = [
             set(node.tags) & set(LOCK_KEYS) or {CANDLES}
             for node in self._manifest.nodes.values()
-            if node.resource_type == "model"
+            if node.resource_type == "model" and materialized in (None, node.config.materialized)
         ]
         return sum(source in tags for tags in owners)
 

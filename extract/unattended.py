@@ -35,6 +35,9 @@ log = logging.getLogger("tradehouse")
 STALLED_AFTER = 3600.0
 """Seconds after which a tick is taken to hang: on a peer that keeps the connection and says nothing."""
 
+TEST_EVERY = 3600.0
+"""Seconds between a REST source's runs with every dbt test, where ticks are closer together than that."""
+
 Result = TypeVar("Result")
 
 
@@ -98,10 +101,13 @@ class Unattended(ABC):
         else:
             self._clear("lock", step)
 
-    def _while_warehouse_is_away(self, deadline: float, attempt: Callable[[], Result]) -> Result:
-        """Call until the warehouse answers or the tick is over, which `deadline` says on the monotonic clock."""
+    def _persistently(self, deadline: float, attempt: Callable[[], Result]) -> Result:
+        """Call until the warehouse answers and the lock is free, or the tick is over: `deadline`, monotonic clock.
+
+        The waits are random: two services that tick at the same moments would else meet every time.
+        """
         retrying = Retrying(
-            retry=retry_if_exception_type(WarehouseUnavailableError),
+            retry=retry_if_exception_type((WarehouseUnavailableError, LockHeldError)),
             wait=wait_random_exponential(multiplier=0.5, max=8.0),
             stop=stop_any(stop_when_event_set(self.stop), stop_before_delay(max(0.0, deadline - time.monotonic()))),
             sleep=sleep_using_event(self.stop),

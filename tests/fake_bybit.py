@@ -1,8 +1,7 @@
 """A Bybit of our own: a real HTTP server in its own process that holds executions and can be told to misbehave.
 
 It checks what Bybit checks: key, signature, recv_window, category, the seven days, the two years, limit and cursor,
-which it hands out percent-encoded and takes back only as it was. It lists newest first, ties in no order. The parent
-sends one JSON command a line and waits for a one-line reply.
+which it hands out percent-encoded and takes back only as it was. It lists newest first, ties in no order.
 """
 
 from __future__ import annotations
@@ -12,19 +11,16 @@ import hashlib
 import hmac
 import json
 import random
-import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.fake_service import FakeHandler, FakeService, serve
+
 KEY = "kEyOfTheFakeBybit1"
 SECRET = "s3cretOfTheFakeBybitThatNobodyMaySee"
 DAY = 86_400_000
@@ -113,29 +109,10 @@ def trades(count: int, start: int, end: int, seed: int = 1) -> Iterator[dict[str
         )
 
 
-class FakeBybit:
+class FakeBybit(FakeService):
     """The parent's end: starts the server, fills it, breaks it, and asks what it has seen."""
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-        self.url = ""
-
-    def __enter__(self) -> FakeBybit:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fake_bybit"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.url = f"http://127.0.0.1:{self._reply()}"
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._process is not None
-        self._process.communicate()
+    module = "tests.fake_bybit"
 
     @property
     def settings(self) -> dict[str, str]:
@@ -178,20 +155,6 @@ class FakeBybit:
     def requests(self) -> list[tuple[float, str]]:
         """When (seconds, monotonic) and with which query string it was asked since the last call of this."""
         return [(float(at), str(query)) for at, query in self._ask("requests")]
-
-    def _ask(self, *command: Any) -> Any:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        return self._reply()
-
-    def _reply(self) -> Any:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"the fake ended with exit code {self._process.wait()}"
-        return json.loads(line)
 
 
 # --- the child's side ------------------------------------------------------------------------
@@ -264,14 +227,12 @@ class RefusalError(Exception):
         self.code = code
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(FakeHandler):
     """One connection."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     state: State
 
-    def do_GET(self) -> None:
+    def answer(self) -> None:
         """Answer `GET /v5/execution/list`."""
         state = self.state
         path, _, query = self.path.partition("?")
@@ -279,17 +240,17 @@ class Handler(BaseHTTPRequestHandler):
             state.requests.append((time.monotonic(), query))
             fault = state.faults.popleft() if state.faults else state.always
             if path != "/v5/execution/list":
-                self._send(404, "")
+                self.send(404, "")
             elif "status" in fault:
-                self._send(fault["status"], fault.get("body", ""), fault.get("headers", {}))
+                self.send(fault["status"], fault.get("body", ""), fault.get("headers", {}))
             elif "body" in fault:
-                self._send(200, fault["body"])
+                self.send(200, fault["body"])
             elif "repeat" in fault:
-                self._send(200, state.last)
+                self.send(200, state.last)
             else:
-                self._answer(query, fault)
+                self._list_or_refuse(query, fault)
 
-    def _answer(self, query: str, fault: Mapping[str, Any]) -> None:
+    def _list_or_refuse(self, query: str, fault: Mapping[str, Any]) -> None:
         headers = {}
         try:
             self._authenticate(query)
@@ -300,10 +261,10 @@ class Handler(BaseHTTPRequestHandler):
             result = self._list(query)
         except RefusalError as refusal:
             reply = {"retCode": refusal.code, "retMsg": str(refusal), "result": {}, "time": self.state.time}
-            self._send(200, json.dumps(reply), headers)
+            self.send(200, json.dumps(reply), headers)
             return
         self.state.last = f'{{"retCode":0,"retMsg":"OK","result":{result},"retExtInfo":{{}},"time":{self.state.time}}}'
-        self._send(200, self.state.last, cut="cut" in fault)
+        self.send(200, self.state.last, cut="cut" in fault)
         if "late" in fault:
             late = [(int(item["execTime"]), item["execId"], json.dumps(item)) for item in fault["late"]]
             self.state.books["linear"].add(late)
@@ -336,19 +297,6 @@ class Handler(BaseHTTPRequestHandler):
         cursor = "" if position is None else f"{-position[0]}%3A{position[1]}%2C{-position[0]}%3A{position[1]}"
         return f'{{"nextPageCursor":"{cursor}","category":"{raw["category"]}","list":[{",".join(texts)}]}}'
 
-    def _send(self, status: int, body: str, headers: Mapping[str, str] | None = None, *, cut: bool = False) -> None:
-        content = body.encode()
-        self.send_response_only(status)
-        for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if cut else content)
-        if cut:
-            self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: stdout is for replies to commands."""
-
 
 def _position(cursor: str | None) -> Position:
     """The position a cursor stands for; encoded once more, or not at all, it is no cursor."""
@@ -361,25 +309,5 @@ def _position(cursor: str | None) -> Position:
     return (-int(at), digest)
 
 
-class Server(ThreadingHTTPServer):
-    """Clients that are killed in the middle of a request are what some tests are about: no word of them."""
-
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass on what is a fault of the fake's own."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
-def main() -> None:
-    state = State()
-    server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"state": state}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_address[1], flush=True)
-    for line in sys.stdin:
-        print(json.dumps(state.perform(*json.loads(line))), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(State(), Handler)

@@ -228,3 +228,23 @@ def test_two_sources_have_a_lock_each(bybit_world: BybitWorld) -> None:
         assert "done in" in bybit_world.bybit("sync")
         cursor.execute("set application_name = 'tradehouse bybit run pid 8'; select pg_advisory_lock(807303542)")
         assert "another run of bybit holds the lock: tradehouse bybit run pid 8" in bybit_world.bybit("sync")
+
+
+@pytest.mark.only_on("embedded")
+def test_a_changed_project_computes_all_trades_anew(bybit_world: BybitWorld) -> None:
+    world = bybit_world
+    world.fake.add(
+        [
+            execution("e1", days_ago(3), side="Buy", orderLinkId="shortseller_001-entry-1", execQty="1"),
+            execution("e2", days_ago(2), side="Sell", orderLinkId="shortseller_001-signal-1", execQty="1"),
+        ]
+    )
+    world.backfill()
+    trades = "select trade_id, net_pnl from trading.completed_trades"
+    [before] = world.query(trades)
+    world.execute("update trading.completed_trades set net_pnl = 0")
+    world.bybit("sync")
+    assert world.query(trades) == [(before[0], 0)]  # nothing has landed and nothing has changed
+    world.execute("update ops.sync_runs set project_fingerprint = 'another' where project_fingerprint is not null")
+    world.bybit("sync")
+    assert world.query(trades) == [before]

@@ -26,10 +26,11 @@ from extract.bybit import (
     signature,
 )
 from extract.bybit_sync import OVERLAP, Window, backfill_windows, sync_windows
-from extract.http import ATTEMPTS, LARGEST_REPLY, LONGEST_WAIT, HttpClient, Pace, ServiceError, UnavailableError
+from extract.http import LONGEST_WAIT, Bounds, HttpClient, Pace, ServiceError, UnavailableError
 from extract.settings import SettingsError, load_settings
 from tests.fake_bybit import KEY, SECRET, FakeBybit, days_ago, execution, now_ms, trades
 
+BOUNDS = Bounds()
 NOW = datetime(2025, 3, 14, 15, 9, 26, tzinfo=timezone.utc)
 WEEK = datetime(2025, 3, 13, tzinfo=timezone.utc)  # a Thursday, as 1970-01-01 was
 
@@ -128,9 +129,9 @@ def test_a_page_that_comes_twice_is_asked_for_again(account: Account) -> None:
 
 def test_a_page_that_comes_again_and_again_is_an_error(account: Account) -> None:
     account.fake.generate(450, days_ago(5), days_ago(0.1))
-    account.fake.next({}, *[{"repeat": True}] * ATTEMPTS)
+    account.fake.next({}, *[{"repeat": True}] * BOUNDS.attempts)
     assert account.fails(UnavailableError) == (
-        f"Bybit sends a page a second time instead of the next one (tried {ATTEMPTS} times)"
+        f"Bybit sends a page a second time instead of the next one (tried {BOUNDS.attempts} times)"
     )
 
 
@@ -279,8 +280,8 @@ def test_trouble_that_stays_is_an_error_after_bounded_attempts(
     account.fake.always(**fault)
     message = account.fails(UnavailableError)
     assert words in message
-    assert message.endswith(f"(tried {ATTEMPTS} times)")
-    assert len(account.fake.requests()) == ATTEMPTS
+    assert message.endswith(f"(tried {BOUNDS.attempts} times)")
+    assert len(account.fake.requests()) == BOUNDS.attempts
     assert 30 < sum(account.slept) < 120
 
 
@@ -306,7 +307,7 @@ def test_answers_that_are_not_bybits(account: Account) -> None:
     assert "BYBIT_CATEGORIES" in account.fails(RefusedError)
     account.fake.next({"status": 302, "headers": {"Location": "http://elsewhere/?key=" + KEY}})
     assert "redirects" in account.fails(ServiceError)
-    account.fake.next({"body": "x" * (LARGEST_REPLY + 1)})
+    account.fake.next({"body": "x" * (BOUNDS.size + 1)})
     assert "more than" in account.fails(ServiceError)
 
 
