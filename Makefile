@@ -9,6 +9,7 @@ IN_DEMO := cd $(DEMO) && env -u SQLITE_PATH -u POSTGRESQL_URI -u TRADEHOUSE_HOME
 LINTED_SQL := dbt_project/models/staging/mt5/stg_mt5__eurusd.sql dbt_project/models/marts/candles/eurusd \
               dbt_project/models/marts/views dbt_project/models/ops dbt_project/data-tests macros/tests \
               dbt_project/models/staging/bybit dbt_project/models/intermediate dbt_project/models/marts/trading \
+              dbt_project/models/staging/accounts dbt_project/models/marts/accounts \
               sql/warehouse.sql sql/roles.sql sql/timescaledb_setup.sql
 PROFILES := .tradehouse/profiles
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --extra dev \

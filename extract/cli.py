@@ -18,6 +18,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from extract.cli_accounts import accounts
 from extract.cli_bybit import bybit
 from extract.console import COULD_NOT_RUN, DONE, PARTIAL, PLAIN, err, out, print_outcome, print_warnings, progress, utc
 from extract.demo_data import write_demo_data
@@ -462,6 +463,7 @@ def _short(seconds: float) -> str:
 
 
 main.add_command(bybit)
+main.add_command(accounts)
 
 
 if __name__ == "__main__":

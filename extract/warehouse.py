@@ -26,7 +26,7 @@ EMBEDDED = "embedded"
 EMBEDDED_DATABASE = "tradehouse"
 OLDEST_SERVER = 14
 # One run at a time for each source: pg_locks shows its number as classid 0, objid.
-LOCK_KEYS = {"mt5": 807_303_541, "bybit": 807_303_542}
+LOCK_KEYS = {"mt5": 807_303_541, "bybit": 807_303_542, "accounts": 807_303_543}
 PREPARE_KEY = 807_303_540
 """Held while the schemas are made, which two sources may set out to do at once."""
 
@@ -146,6 +146,8 @@ class Warehouse:
             "staging.mt5_bar",
             "staging.bybit_executions",
             "staging.bybit_windows",
+            "staging.mt5_sync_results",
+            "accounts.registered_accounts",
             *staging,
         ]
         missing = _value(

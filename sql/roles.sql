@@ -8,8 +8,10 @@
 --     psql "$ADMIN_URI" -c "create role charts login password '…'" -c "grant tradehouse_reader to charts"
 --
 -- tradehouse_loader       owns the schemas staging and ops, makes and fills the tables in them
--- tradehouse_transformer  reads staging and ops, makes views in them, makes tables and views in public and trading
+-- tradehouse_transformer  reads staging and ops, makes views in them, makes tables and views in public, trading
+--                         and accounts
 -- tradehouse_reader       reads what the pipeline makes in public and trading, now and later, and nothing else
+-- tradehouse_accounts_reader   the same of accounts, which are customers', and nothing else
 --
 -- The pipeline is one login with the first two. What it makes belongs to that login, and default privileges go
 -- by the maker: hence the second run, and another one whenever a pipeline login is added. A table that dbt drops
@@ -19,7 +21,9 @@ do $$
 declare
     wanted text;
 begin
-    foreach wanted in array array['tradehouse_loader', 'tradehouse_transformer', 'tradehouse_reader'] loop
+    foreach wanted in array array[
+        'tradehouse_loader', 'tradehouse_transformer', 'tradehouse_reader', 'tradehouse_accounts_reader'
+    ] loop
         -- roles belong to the whole server: another of its databases may have them already
         if not exists (select from pg_roles where rolname = wanted) then
             execute format('create role %I nologin', wanted);
@@ -53,12 +57,13 @@ declare
     );
     item text;
     relation regclass;
+    reader text;
 begin
     foreach item in array joined loop
         execute format('grant %I to %I', item, current_user);
     end loop;
 
-    foreach item in array array['staging', 'ops', 'trading'] loop
+    foreach item in array array['staging', 'ops', 'trading', 'accounts'] loop
         if to_regnamespace(item) is null then
             execute format('create schema %I', item);
         end if;
@@ -67,8 +72,14 @@ begin
         execute format('grant usage, create on schema %I to tradehouse_transformer', item);
     end loop;
     grant usage on schema trading to tradehouse_reader;
+    grant usage on schema accounts to tradehouse_accounts_reader;
 
     foreach item in array pipelines loop
+        execute format(
+            'alter default privileges for role %I in schema accounts'
+            ' grant select on tables to tradehouse_accounts_reader',
+            item
+        );
         execute format(
             'alter default privileges for role %I in schema public, trading'
             ' grant select on tables to tradehouse_reader',
@@ -79,16 +90,23 @@ begin
             ' grant select on tables to tradehouse_transformer',
             item
         );
-        raise notice 'login % loads and transforms; tradehouse_reader reads what it makes in public and trading', item;
+        raise notice 'login % loads and transforms, for tradehouse_reader and tradehouse_accounts_reader', item;
     end loop;
 
     -- What is there already. Only what the pipeline owns: other tenants of public stay as private as they were.
-    for relation in
-        select pg_class.oid from pg_class
-        where relnamespace in ('public'::regnamespace, to_regnamespace('trading')) and relkind in ('r', 'p', 'v', 'm')
+    for relation, reader in
+        select
+            pg_class.oid,
+            case relnamespace
+                when to_regnamespace('accounts') then 'tradehouse_accounts_reader'
+                else 'tradehouse_reader'
+            end
+        from pg_class
+        where relnamespace in ('public'::regnamespace, to_regnamespace('trading'), to_regnamespace('accounts'))
+            and relkind in ('r', 'p', 'v', 'm')
             and pg_get_userbyid(relowner)::text = any(pipelines)
     loop
-        execute format('grant select on %s to tradehouse_reader', relation);
+        execute format('grant select on %s to %I', relation, reader);
     end loop;
     for relation in
         select pg_class.oid from pg_class

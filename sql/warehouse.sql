@@ -16,6 +16,9 @@ begin
     if to_regnamespace('trading') is null then
         create schema trading;
     end if;
+    if to_regnamespace('accounts') is null then
+        create schema accounts;
+    end if;
 end
 $$;
 
@@ -115,6 +118,71 @@ create table if not exists staging.bybit_windows (
     primary key (category, window_start)
 );
 
+-- Whom to poll: written by `tradehouse accounts`, or by whatever knows the customers.
+create table if not exists accounts.registered_accounts (
+    id text primary key,
+    login_number bigint,
+    broker_name text,
+    is_active boolean not null default true,
+    created_at timestamptz not null default now()
+);
+
+-- What the MT5 account service said of each account, as it came.
+create table if not exists staging.mt5_account_info (
+    account_id text primary key,
+    payload jsonb not null,
+    extracted_at timestamptz not null
+);
+
+-- `is_listed`: whether the newest complete list of the account's positions has it.
+create table if not exists staging.mt5_positions (
+    account_id text not null,
+    ticket text not null,
+    payload jsonb not null,
+    is_listed boolean not null,
+    extracted_at timestamptz not null,
+    primary key (account_id, ticket)
+);
+create index if not exists mt5_positions_extracted_at on staging.mt5_positions (extracted_at);
+
+-- `position_ticket` is the ticket of the position the trade closed: several may have closed one, each a part of it.
+-- `landed_at` is the first `extracted_at` of the row, whatever has been corrected since.
+create table if not exists staging.mt5_history (
+    account_id text not null,
+    ticket text not null,
+    payload jsonb not null,
+    position_ticket text not null generated always as (coalesce(payload ->> 'position_id', ticket)) stored,
+    landed_at timestamptz not null,
+    extracted_at timestamptz not null,
+    primary key (account_id, ticket)
+);
+create index if not exists mt5_history_extracted_at on staging.mt5_history (extracted_at);
+create index if not exists mt5_history_position_ticket on staging.mt5_history (account_id, position_ticket);
+
+-- How each account fared in each run.
+create table if not exists staging.mt5_sync_results (
+    run_id bigint not null,
+    account_id text not null,
+    sync_type text not null,
+    started_at timestamptz not null,
+    completed_at timestamptz not null,
+    status text not null,
+    trades_synced integer not null,
+    error_message text,
+    extracted_at timestamptz not null,
+    primary key (account_id, run_id)
+);
+create index if not exists mt5_sync_results_extracted_at on staging.mt5_sync_results (extracted_at);
+create index if not exists mt5_sync_results_started_at on staging.mt5_sync_results (started_at);
+
+-- Where an account's next poll begins: written in the transaction of the rows. To have an account's history read
+-- again from the start, delete its row.
+create table if not exists staging.mt5_account_marks (
+    account_id text primary key,
+    attempted_at timestamptz not null,
+    history_until timestamptz
+);
+
 -- Text as jsonb, NULL where Postgres does not accept it. The exception block catches every refusal, at 10 µs a
 -- call; from Postgres 16 on short text can be asked about first, at 2 µs. Long text takes the block all the
 -- same: lists nested some ten thousand deep end not in "invalid" but in an error about the stack. (A literal as
@@ -139,6 +207,11 @@ begin
     end if;
 end
 $$;
+
+-- Text as a moment, NULL where it is none. What names no time zone is UTC.
+create or replace function staging.try_timestamptz(value text) returns timestamptz
+language plpgsql stable strict set timezone = 'UTC'
+as 'begin return value::timestamptz; exception when others then return null; end';
 
 -- Bybit: who holds what, fill by fill. The one rule of the trades that needs its own outcome of the fill before:
 -- whose position a fill without a client order id reduces depends on all positions at that moment. As an aggregate

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.accounts_world import AccountsWorld, accounts_world_on
 from tests.bybit_world import BybitWorld, bybit_world_on
 from tests.collector import Collector
 from tests.servers import (
@@ -145,4 +146,12 @@ def small_world(server: Server, tmp_path: Path) -> Iterator[World]:
 def bybit_world(server: Server, tmp_path: Path) -> Iterator[BybitWorld]:
     """A world whose source is a Bybit account without executions."""
     with bybit_world_on(server.fresh_database("template1"), server.directory / "home_bybit", tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def accounts_world(server: Server, tmp_path: Path) -> Iterator[AccountsWorld]:
+    """A world whose source is an account service without accounts."""
+    home = server.directory / "home_accounts"
+    with accounts_world_on(server.fresh_database("template1"), home, tmp_path) as world:
         yield world

@@ -16,22 +16,25 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
+from tests.accounts_world import AccountsWorld
 from tests.collector import series
 from tests.conftest import Server
+from tests.fake_mt5 import info, position, trade
 from tests.servers import DEBIAN_PASSWORD, administer
 from tests.world import ROOT, World
 
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
 DATABASE = "least_privilege"
 OWNER, PIPELINE, READER = "roles_owner", "roles_pipeline", "roles_reader"
-GROUPS = ("tradehouse_loader", "tradehouse_transformer", "tradehouse_reader")
+CUSTOMERS = "roles_customers"
+GROUPS = ("tradehouse_loader", "tradehouse_transformer", "tradehouse_reader", "tradehouse_accounts_reader")
 SCRIPT = ROOT / "sql" / "roles.sql"
 
 
 def _drop(server: Server) -> None:
     """Roles belong to the server, not to the database: leave none behind."""
     administer(server.uri, [f"drop database if exists {DATABASE} with (force)"])
-    for role in (PIPELINE, READER, *GROUPS, OWNER):
+    for role in (PIPELINE, READER, CUSTOMERS, *GROUPS, OWNER):
         # an owner without the right to make roles granted what a plain drop would trip over
         with suppress(psycopg2.errors.UndefinedObject):
             administer(server.uri, [f"drop owned by {role}", f"drop role {role}"])
@@ -39,11 +42,12 @@ def _drop(server: Server) -> None:
 
 @dataclass(frozen=True)
 class Tenants:
-    """The URIs of a database with roles: its owner, the pipeline, the reader, and a superuser."""
+    """The URIs of a database with roles: its owner, the pipeline, the readers, and a superuser."""
 
     owner: str
     pipeline: str
     reader: str
+    customers: str  # reads the schema accounts
     superuser: str
 
 
@@ -71,14 +75,15 @@ def tenants(server: Server) -> Iterator[Tenants]:
     def uri(role: str) -> str:
         return server.uri.replace("//postgres", f"//{role}").format(database=DATABASE)
 
-    uris = Tenants(uri(OWNER), uri(PIPELINE), uri(READER), server.uri.format(database=DATABASE))
+    uris = Tenants(uri(OWNER), uri(PIPELINE), uri(READER), uri(CUSTOMERS), server.uri.format(database=DATABASE))
     _run(uris.owner, SCRIPT.read_text(encoding="utf-8"))
     _run(
         uris.owner,
         f"create role {PIPELINE} login password '{DEBIAN_PASSWORD}';"
         f"create role {READER} login password '{DEBIAN_PASSWORD}';"
+        f"create role {CUSTOMERS} login password '{DEBIAN_PASSWORD}';"
         f"grant tradehouse_loader, tradehouse_transformer to {PIPELINE};"
-        f"grant tradehouse_reader to {READER}",
+        f"grant tradehouse_reader to {READER}; grant tradehouse_accounts_reader to {CUSTOMERS}",
     )
     _run(uris.owner, SCRIPT.read_text(encoding="utf-8"))
     try:
@@ -148,6 +153,28 @@ def test_the_pipeline_runs_and_the_reader_only_reads(world: World, tenants: Tena
     _run(tenants.pipeline, "comment on schema ops is 'older'; drop index ops.sync_runs_extracted_at")
     world.sync()
     assert _run(tenants.pipeline, "select to_regclass('ops.sync_runs_extracted_at') is not null") == [(True,)]
+
+
+def test_accounts_are_readable_by_their_own_role_alone(accounts_world: AccountsWorld, tenants: Tenants) -> None:
+    world = accounts_world
+    world.uri = tenants.pipeline
+    world.register("a")
+    world.fake.account("a", info(1000), [position(1)], [trade(2)])
+    world.poll()
+    relations = ("trading_accounts", "trades", "sync_logs", "account_success_rates", "registered_accounts")
+    for relation in relations:
+        assert _count(tenants.customers, f"accounts.{relation}") > 0
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            _run(tenants.reader, f"select * from accounts.{relation}")
+    for statement in (
+        "select * from staging.mt5_history",
+        "select * from ops.sync_runs",
+        "update accounts.registered_accounts set is_active = false",
+        "delete from accounts.trades",
+        "create table accounts.mine (a int)",
+    ):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            _run(tenants.customers, statement)
 
 
 def test_the_script_is_repeatable_and_leaves_the_owner_without_membership(tenants: Tenants) -> None:

@@ -20,7 +20,12 @@ from extract.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-SERVICES = ("tradehouse.service", "tradehouse-build.service", "tradehouse-bybit.service")
+SERVICES = (
+    "tradehouse.service",
+    "tradehouse-build.service",
+    "tradehouse-bybit.service",
+    "tradehouse-accounts.service",
+)
 UNITS = (*SERVICES, "tradehouse-build.timer")
 COMMAND = "/opt/tradehouse/.venv/bin/tradehouse"
 
@@ -76,10 +81,11 @@ def test_services_are_hardened(name: str) -> None:
 
 
 def test_the_services_are_confined_alike() -> None:
-    run, build, bybit = (unit_settings(name) for name in SERVICES)
-    differ = {key for key in run.keys() | bybit.keys() if run.get(key) != bybit.get(key)}
-    assert differ == {"Unit.Description", "Service.ExecStart", "Service.ReadWritePaths"}
-    assert "Service.ReadWritePaths" not in bybit  # it has no SQLite file to get at
+    run, build, *others = (unit_settings(name) for name in SERVICES)
+    for other in others:
+        differ = {key for key in run.keys() | other.keys() if run.get(key) != other.get(key)}
+        assert differ == {"Unit.Description", "Service.ExecStart", "Service.ReadWritePaths"}
+        assert "Service.ReadWritePaths" not in other  # it has no SQLite file to get at
     differ = {key for key in run.keys() | build.keys() if run.get(key) != build.get(key)}
     assert differ == {
         *("Unit.Description", "Unit.StartLimitIntervalSec", "Install.WantedBy", "Service.Type", "Service.ExecStart"),
@@ -187,18 +193,31 @@ def test_the_container_demands_a_warehouse() -> None:
     assert "POSTGRESQL_URI: is required" in refused.stderr
 
 
+@pytest.mark.parametrize("name", ["bybit", "accounts"])
+def test_the_profiles_of_the_compose_file_run_commands_that_exist(name: str) -> None:
+    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"][name]
+    group, command, option, seconds = service["command"]
+    assert isinstance(found := main.commands[group], click.Group)
+    assert {option} <= {each for parameter in found.commands[command].params for each in parameter.opts}
+    assert seconds.isdecimal()
+
+
 def test_the_compose_file_holds_no_secret_and_mounts_what_exists() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    assert set(services) == {"postgres", "tradehouse"}
+    assert set(services) == {"postgres", "tradehouse", "bybit", "accounts"}
+    assert {name for name, service in services.items() if "profiles" not in service} == {"postgres", "tradehouse"}
     secret = {
         name: value
         for service in services.values()
         for name, value in service["environment"].items()
-        if "PASSWORD" in name or "URI" in name
+        if re.search("PASSWORD|URI|KEY|SECRET", name)
     }
-    assert set(secret) == {"POSTGRES_PASSWORD", "TRADEHOUSE_PASSWORD", "POSTGRESQL_URI"}
-    assert all(re.search(r"\$\{[A-Z_]*PASSWORD:\?", value) for value in secret.values()), secret
-    assert all(service["healthcheck"]["test"][0] == "CMD" for service in services.values())
+    passwords = {"POSTGRES_PASSWORD", "TRADEHOUSE_PASSWORD", "POSTGRESQL_URI"}
+    assert set(secret) == passwords | {"BYBIT_API_KEY", "BYBIT_API_SECRET", "MT5_SERVICE_API_KEY"}
+    for name, value in secret.items():
+        wanted = r"\$\{[A-Z_]*PASSWORD:\?" if name in passwords else rf"^\$\{{{name}:-\}}$"
+        assert re.search(wanted, value), name
+    assert all(services[name]["healthcheck"]["test"][0] == "CMD" for name in ("postgres", "tradehouse"))
     mounts = [mount.split(":")[0] for mount in services["postgres"]["volumes"] if mount.startswith(".")]
     assert len(mounts) == 2
     assert all((DEPLOY / mount).is_file() for mount in mounts)

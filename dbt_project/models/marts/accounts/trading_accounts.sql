@@ -1,0 +1,67 @@
+{# The lookups are lateral, by the primary key of the results: an account has thousands of those. #}
+with
+
+{% if is_incremental() %}
+changed as (
+    select distinct account_id
+    from {{ source('accounts', 'mt5_sync_results') }}
+    where extracted_at > (select coalesce(max(synced_at), '-infinity') from {{ this }})
+),
+
+{% else %}
+changed as (
+    select distinct account_id from {{ source('accounts', 'mt5_sync_results') }}
+),
+
+{% endif %}
+final as (
+    select
+        changed.account_id,
+        info.balance,
+        info.equity,
+        info.margin,
+        info.free_margin,
+        info.margin_level,
+        info.currency,
+        info.leverage,
+        newest.completed_at as last_sync_at,
+        succeeded.completed_at as last_successful_sync_at,
+        failures.number as sync_failure_count,
+        newest.error_message as last_connection_error,
+        newest.extracted_at as synced_at
+    from changed
+    cross join lateral (
+        select
+            results.completed_at,
+            results.error_message,
+            results.extracted_at
+        from {{ source('accounts', 'mt5_sync_results') }} as results
+        where results.account_id = changed.account_id and results.status <> 'skipped'
+        order by results.run_id desc
+        limit 1
+    ) as newest
+    left join lateral (
+        select results.completed_at
+        from {{ source('accounts', 'mt5_sync_results') }} as results
+        where results.account_id = changed.account_id and results.status = 'success'
+        order by results.run_id desc
+        limit 1
+    ) as succeeded on true
+    left join lateral (
+        select results.run_id
+        from {{ source('accounts', 'mt5_sync_results') }} as results
+        where results.account_id = changed.account_id and results.status in ('success', 'partial')
+        order by results.run_id desc
+        limit 1
+    ) as reached on true
+    cross join lateral (
+        select count(*)::integer as number
+        from {{ source('accounts', 'mt5_sync_results') }} as results
+        where results.account_id = changed.account_id
+            and results.run_id > coalesce(reached.run_id, 0)
+            and results.status = 'failed'
+    ) as failures
+    left join {{ ref('stg_accounts__info') }} as info on changed.account_id = info.account_id
+)
+
+select * from final

@@ -1,0 +1,20 @@
+select
+    account_id,
+    ticket as history_ticket,
+    position_ticket as ticket,
+    payload ->> 'symbol' as symbol,
+    {{ position_side('payload') }} as type,
+    {{ json_number('payload', ['volume']) }} as volume,
+    {{ json_number('payload', ['open_price', 'price_open']) }} as open_price,
+    {{ json_moment('payload', ['open_time', 'time_open']) }} as open_time,
+    nullif({{ json_number('payload', ['sl', 'stop_loss']) }}, 0) as stop_loss,
+    nullif({{ json_number('payload', ['tp', 'take_profit']) }}, 0) as take_profit,
+    {{ json_number('payload', ['close_price', 'price_close']) }} as close_price,
+    {{ json_moment('payload', ['close_time', 'time_close']) }} as close_time,
+    {{ json_number('payload', ['profit']) }} as profit,
+    {{ json_number('payload', ['swap']) }} as swap,
+    {{ json_number('payload', ['commission']) }} as commission,
+    payload ->> 'comment' as comment,
+    landed_at,
+    extracted_at
+from {{ source('accounts', 'mt5_history') }}
