@@ -103,7 +103,7 @@ def measure(executions: int, rounds: int) -> dict[str, list[float]]:
             with closing(psycopg2.connect(warehouse.uri)) as connection:
                 warehouse.prepare(connection, [])
                 connection.commit()
-                dbt = Dbt(settings, warehouse, keep_project=True)
+                dbt = Dbt(settings, warehouse, "", keep_project=True)
                 dbt.parse()
                 trading = Trading(executions)
                 batch = START + timedelta(days=100)

@@ -86,7 +86,7 @@ def main(directory: Path, days: int, rounds: int) -> None:
     settings = Settings(sqlite_path=source.path, postgresql_uri=None, tradehouse_home=directory)
     warehouse = open_warehouse(settings)
     try:
-        dbt = Dbt(settings, warehouse, keep_project=True)
+        dbt = Dbt(settings, warehouse, "", keep_project=True)
         with Pipeline(settings, project, unattended=True) as pipeline:
             figures = _start(settings, project, pipeline, dbt, source, report)
             contests = _contests(project, pipeline, dbt, source, warehouse.uri, rounds, report)
@@ -116,7 +116,7 @@ def _start(
 ) -> dict[str, str]:
     """Parse, build, tick once; returns what that took."""
     report("parsing the project for the first time")
-    first_parse = _seconds(Dbt(settings, open_warehouse(settings)).parse)
+    first_parse = _seconds(Dbt(settings, open_warehouse(settings), "").parse)
     report("parsing it again")
     second_parse = _seconds(dbt.parse)
     report("first build")

@@ -214,7 +214,7 @@ class Pipeline:
         warehouse, connection, session = self._connect(command)
         fingerprint = project_fingerprint(self.settings)
         if self._dbt is None or fingerprint != self._parsed:
-            self._dbt = Dbt(self.settings, warehouse, keep_project=self._unattended)
+            self._dbt = Dbt(self.settings, warehouse, fingerprint, keep_project=self._unattended)
             self._parsed = fingerprint
         try:
             with holding_run_lock(connection, mt5_bars.SOURCE):

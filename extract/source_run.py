@@ -60,7 +60,9 @@ class RestSource:
 
     def _dbt_for(self, warehouse: Warehouse, fingerprint: str) -> Dbt:
         if self._dbt is None or fingerprint != self._parsed:
-            self._dbt = Dbt(self.settings, warehouse, workspace=f"dbt-{self.name}", keep_project=self._unattended)
+            self._dbt = Dbt(
+                self.settings, warehouse, fingerprint, workspace=f"dbt-{self.name}", keep_project=self._unattended
+            )
             self._parsed = fingerprint
         return self._dbt
 
@@ -108,6 +110,9 @@ class SourceRun:
                 command.append("--full-refresh")
             total = self.dbt.count_models(source)
         elif changed:
+            replayed = self.dbt.replay_all(self.run.connection)
+            if replayed is not None:
+                return TransformResult(built=len(replayed))
             tables = f"tag:{source},config.materialized:incremental"
             command, total = ["run", "--select", tables], self.dbt.count_models(source, "incremental")
         else:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,20 +129,37 @@ class Dbt:
     """dbt on the project and the warehouse.
 
     A parsed project is kept for the runs that follow; with `keep_project` the first run parses it. So are the
-    statements of each increment dbt has run, for `replay`. Both are as of that moment: make a new object when a
-    file has changed.
+    statements of each increment dbt has run, for `replay`, and those in a file of the workspace, too. Both are as of
+    that moment: make a new object when a file of the project has changed.
+
+    Args:
+        settings: the settings.
+        warehouse: where to.
+        fingerprint: of the project as it is.
+        workspace: the directory of its working files under `TRADEHOUSE_HOME`.
+        keep_project: whether runs will follow.
     """
 
     def __init__(
-        self, settings: Settings, warehouse: Warehouse, *, workspace: str = "dbt", keep_project: bool = False
+        self,
+        settings: Settings,
+        warehouse: Warehouse,
+        fingerprint: str,
+        *,
+        workspace: str = "dbt",
+        keep_project: bool = False,
     ) -> None:
         self._settings = settings
         self._warehouse = warehouse
+        self._fingerprint = fingerprint
         self._workspace = workspace
         self._keep_project = keep_project
         self._environment: dict[str, str] = {}
         self._manifest: Any = None
-        self._increments: dict[str, str] = {}  # model -> script
+        self._increments_file = settings.home / workspace / "increments.json"
+        self._increments: dict[str, str] = {}  # model -> script, a parent before its children
+        self._has_all = False  # whether the last run's incremental models are all among them
+        self._recall_increments()
 
     def parse(self) -> None:
         """Import dbt and parse the project, both of which take their time and need nothing of the data.
@@ -190,6 +208,10 @@ class Dbt:
         milliseconds, whereas dbt needs some 20 ms of Python a model and 0.2 s a run. Each is a transaction of its
         own. A model dbt has not yet run as an increment, or whose table is not as it was, is left for dbt.
 
+        Args:
+            connection: in autocommit.
+            models: names; a parent before its children.
+
         Raises:
             psycopg2.Error: the connection is lost.
         """
@@ -204,17 +226,53 @@ class Dbt:
                     if connection.closed:
                         raise
                     del self._increments[model]  # dbt will say what is wrong, or mend it
+                    self._has_all = False
                 else:
                     done.append(model)
         return done
 
+    def replay_all(self, connection: Connection) -> list[str] | None:
+        """Replay all increments of a workspace whose runs always take all of its incremental models.
+
+        Returns:
+            Their names; None where one is not known or did not go through, so that dbt has to run them.
+        """
+        if not self._has_all:
+            return None
+        models = list(self._increments)
+        return models if self.replay(connection, models) == models else None
+
     def _keep_increments(self, results: Sequence[Any]) -> None:
-        for result in results:
+        known = dict(self._increments)
+        has_all = True
+        for result in results:  # in the order in which they were done
             node = result.node
-            if str(result.status) == "success" and node.resource_type == "model" and node.build_path:
-                script = (DBT_PROJECT / node.build_path).read_text(encoding="utf-8")
-                if script.startswith(INCREMENT):
-                    self._increments[node.name] = script
+            if node.resource_type != "model" or node.config.materialized != "incremental":
+                continue
+            self._increments.pop(node.name, None)
+            script = (DBT_PROJECT / node.build_path).read_text(encoding="utf-8") if node.build_path else ""
+            if str(result.status) == "success" and script.startswith(INCREMENT):
+                self._increments[node.name] = script
+            else:
+                has_all = False
+        if self._increments != known or has_all != self._has_all:
+            self._has_all = has_all
+            self._leave_increments()
+
+    def _leave_increments(self) -> None:
+        """Write the increments down for processes to come. It is a cache: nothing but time is lost with it."""
+        left = {"fingerprint": self._fingerprint, "has_all": self._has_all, "increments": self._increments}
+        new = self._increments_file.with_suffix(f".{os.getpid()}")
+        with suppress(OSError):
+            new.write_text(json.dumps(left), encoding="utf-8")
+            new.replace(self._increments_file)
+
+    def _recall_increments(self) -> None:
+        """Take what another process has left, if it is of the same project."""
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            left = json.loads(self._increments_file.read_text(encoding="utf-8"))
+            if left["fingerprint"] == self._fingerprint:
+                self._increments, self._has_all = left["increments"], left["has_all"]
 
     def _invoke(self, callbacks: list[Any], command: str, *arguments: str) -> Any:
         from dbt.cli.main import dbtRunner  # takes a second, which commands without dbt need not wait

@@ -113,6 +113,10 @@ class FakeMt5(FakeService):
         """Give accounts so many positions and past trades each."""
         self._ask("generate", list(accounts), positions, trades)
 
+    def move_all(self, profit: float) -> None:
+        """Let every open position of every account be so much better off."""
+        self._ask("move_all", profit)
+
     def treat(
         self, account: str = "*", endpoint: str = "*", /, times: int = 1_000_000_000, after: int = 0, **fault: Any
     ) -> None:
@@ -166,6 +170,9 @@ class State:
             elif name == "generate":
                 for account in arguments[0]:
                     self.accounts[account] = generated(account, *arguments[1:])
+            elif name == "move_all":
+                for known in self.accounts.values():
+                    known.positions = [{**each, "profit": each["profit"] + arguments[0]} for each in known.positions]
             elif name == "treat":
                 account, endpoint, *rest = arguments
                 self.faults[account, endpoint] = tuple(rest)

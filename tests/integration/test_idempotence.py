@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def test_a_sync_with_nothing_new_rewrites_no_row_and_adds_nothing_to_the_catalog
         world.collector.load_many(table, series(MONDAY, 600, tema="abc" if table == "BTCUSD" else 1.0))
     world.sync_and_check()
     rows, catalog = row_versions(world), world.query(CATALOG_ROWS)
-    assert len(rows) == 135 + 15 + 1 + 2  # candles, symbols, their template, and what Bybit lands in
+    assert len(rows) == 135 + 15 + 1 + 2 + 5  # candles, symbols, their template, what Bybit and what accounts land in
     assert "0 changed" in world.sync()
     assert row_versions(world) == rows
     assert world.query(CATALOG_ROWS) == catalog
@@ -194,3 +195,29 @@ def run_dbt(world: World, *arguments: str) -> None:
     """Run plain dbt as its own program, on the variables `tradehouse env` prints."""
     done = world.dbt(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.only_on("embedded")
+def test_increments_outlive_the_process(world: World) -> None:
+    def write(close: float) -> None:
+        world.collector.write("EURUSD", [bar(MONDAY + 3600, close=close, high=9.0)])
+
+    world.collector.write("EURUSD", series(MONDAY, 13))
+    world.sync_and_check()
+    write(1.5)
+    world.sync_and_check()  # dbt makes the increments
+    package = world.directory / "without" / "dbt"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('no dbt here')")
+    world.settings["PYTHONPATH"] = str(package.parent)
+    write(1.6)
+    world.sync_and_check()
+    # what is left of another project counts for nothing, and neither does what is left of half a file
+    del world.settings["PYTHONPATH"]
+    left = world.home / "dbt" / "increments.json"
+    content = json.loads(left.read_text())
+    nothing = dict.fromkeys(content["increments"], "select 1")
+    for text in (json.dumps({**content, "fingerprint": "another", "increments": nothing}), left.read_text()[:-9], "3"):
+        left.write_text(text)
+        write(1.7 + len(text) % 7 / 10)
+        world.sync_and_check()

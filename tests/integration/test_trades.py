@@ -170,7 +170,7 @@ def built_house(server: Server) -> Iterator[House]:
         connection.autocommit = True
         warehouse.prepare(connection, [])
         house = House(
-            connection, Dbt(Settings(tradehouse_home=server.directory / "trades"), warehouse, keep_project=True)
+            connection, Dbt(Settings(tradehouse_home=server.directory / "trades"), warehouse, "", keep_project=True)
         )
         house.build()
         house.build()  # as an increment, which can be replayed
