@@ -60,7 +60,7 @@ def kill_and_resume(command: list[str], environment: dict[str, str], kills: int,
 @click.option("--months", default=3, show_default=True, help="Over how long they spread.")
 @click.option("--kills", default=5, show_default=True, help="How often the second backfill is killed.")
 def main(executions: int, months: int, kills: int) -> None:
-    """Measure a backfill, one that is killed, and a sync with ten new executions."""
+    """Measure a backfill, one that is killed, and syncs with ten new executions."""
     span = days_ago(months * DAYS_A_MONTH), days_ago(0.2)
     command = [str(TRADEHOUSE), "bybit", "backfill", "--months", str(months)]
     table = Table(title=f"{executions:,} executions of {months} months")
@@ -86,8 +86,12 @@ def main(executions: int, months: int, kills: int) -> None:
             memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
             require_all(server, "whole", executions, span)
             row("backfill", seconds)
-            fake.add({**item, "execId": f"new {item['execId']}"} for item in trades(10, days_ago(0.01), days_ago(0)))
-            row("sync, 10 new", timed([str(TRADEHOUSE), "bybit", "sync"], environment))
+            for hour, job in enumerate(("the first sync, 10 new", "every later sync, 10 new")):
+                new = trades(10, days_ago(0.01), days_ago(0), seed=2 + hour)
+                fake.add(new)
+                row(job, timed([str(TRADEHOUSE), "bybit", "sync"], environment))
+                if server.count("whole", "staging.int_bybit__fills") != executions + 10 * (hour + 1):
+                    raise RuntimeError("not every new execution is in the models")
             fake.clear()
             fake.generate(executions, *span)
             environment["POSTGRESQL_URI"] = server.fresh_database("killed")
