@@ -183,10 +183,12 @@ create table if not exists staging.mt5_account_marks (
     history_until timestamptz
 );
 
--- Text as jsonb, NULL where Postgres does not accept it. The exception block catches every refusal, at 10 µs a
--- call; from Postgres 16 on short text can be asked about first, at 2 µs. Long text takes the block all the
--- same: lists nested some ten thousand deep end not in "invalid" but in an error about the stack. (A literal as
--- argument is cast while the query is planned, so an invalid one fails; columns are what this is for.)
+-- Text as jsonb, NULL where Postgres does not accept it. The exception block costs 0.4 µs a call where it catches
+-- nothing and 10 µs where it does, so that from Postgres 16 on text that is no JSON is turned away first, at 0.4 µs.
+-- (`pg_input_is_valid` would read what is good a second time.) What is JSON and yet no jsonb, a NUL character or a
+-- number beyond all bounds, is left for the block; so is long text: lists nested some ten thousand deep end not in
+-- "invalid" but in an error about the stack. (A literal as argument is cast while the query is planned, so an invalid
+-- one fails; columns are what this is for.)
 create or replace function staging.try_jsonb_caught(value text) returns jsonb
 language plpgsql stable strict
 as 'begin return value::jsonb; exception when others then return null; end';
@@ -197,8 +199,7 @@ begin
         create or replace function staging.try_jsonb(value text) returns jsonb
         language sql stable
         as 'select case
-            when octet_length(value) > 4000 then staging.try_jsonb_caught(value)
-            when pg_input_is_valid(value, ''jsonb'') then value::jsonb
+            when octet_length(value) > 4000 or value is json then staging.try_jsonb_caught(value)
         end';
     else
         create or replace function staging.try_jsonb(value text) returns jsonb
