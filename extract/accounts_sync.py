@@ -12,9 +12,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from extract.duck import literal
-from extract.http import Bounds, HttpClient, Pace
+from extract.http import Bounds, HttpClient, Pace, Unusable
 from extract.landing import RETENTION_DAYS, RowBatch, Run, StagingTable, landing_rows, open_rejects
-from extract.mt5_accounts import CLOCKS_APART, AccountService, Listing, Unusable
+from extract.mt5_accounts import CLOCKS_APART, AccountService, Listing
 from extract.settings import Settings
 from extract.source_run import Progress, RestSource
 from extract.transform import TransformResult

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from extract.http import HttpClient, Reply, ServiceError, UnavailableError
+from extract.http import HttpClient, Reply, ServiceError, UnavailableError, Unusable, digest
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LONGEST_SPAN = timedelta(days=7)
@@ -62,23 +62,6 @@ class Execution:
 
     exec_id: str
     exec_time: datetime
-    payload: str
-
-
-@dataclass(frozen=True)
-class Unusable:
-    """An item of the list that cannot land.
-
-    Attributes:
-        key: its execId, or a digest of it where it has none.
-        field: what is wrong: execId or execTime.
-        reason: what is wrong with it.
-        payload: the item as JSON.
-    """
-
-    key: str
-    field: str
-    reason: str
     payload: str
 
 
@@ -226,12 +209,11 @@ def _clock_fault(sent: int, server: object) -> str:
 def _item(item: object) -> Item:
     """An item of the list, judged by what landing needs of it and nothing else."""
     payload = json.dumps(item)
-    digest = "sha256:" + hashlib.sha256(payload.encode()).hexdigest()
     if not isinstance(item, dict):
-        return Unusable(digest, "execId", "the item is no object", payload)
+        return Unusable(digest(payload), "execId", "the item is no object", payload)
     exec_id, moment = item.get("execId"), item.get("execTime")
     if not isinstance(exec_id, str) or not 0 < len(exec_id) <= LONGEST_ID or not exec_id.isprintable():
-        return Unusable(digest, "execId", "no usable execId", payload)
+        return Unusable(digest(payload), "execId", "no usable execId", payload)
     text = str(moment)
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and FIRST_TIME <= int(text) < LAST_TIME):
         return Unusable(exec_id, "execTime", "no Unix milliseconds between 2000 and 2100", payload)

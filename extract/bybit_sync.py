@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from extract.bybit import EPOCH, HISTORY, LONGEST_SPAN, Bybit, Execution, Item, RefusedError, Unusable
-from extract.http import HttpClient, Pace, ServiceError
+from extract.bybit import EPOCH, HISTORY, LONGEST_SPAN, Bybit, Execution, Item, RefusedError
+from extract.http import HttpClient, Pace, ServiceError, Unusable
 from extract.landing import Run, StagingTable, landing_rows, open_rejects
 from extract.settings import Settings
 from extract.source_run import Progress, RestSource

@@ -5,6 +5,7 @@ What a service means by a reply is its own module's affair; here is what they sh
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import threading
@@ -88,6 +89,28 @@ class Reply:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             raise UnavailableError(f"a reply is no JSON (HTTP {self.status}, {len(self.body):,} bytes)") from None
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """An item of a reply that cannot land.
+
+    Attributes:
+        key: what tells it from others of its reply, or a digest of it where it has nothing of the kind.
+        field: what is wrong.
+        reason: what is wrong with it.
+        payload: the item as JSON.
+    """
+
+    key: str
+    field: str
+    reason: str
+    payload: str
+
+
+def digest(payload: str) -> str:
+    """A key for an item that has none of its own."""
+    return "sha256:" + hashlib.sha256(payload.encode()).hexdigest()
 
 
 class Pace:

@@ -6,7 +6,6 @@ mean is decided in SQL.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -18,7 +17,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from extract.http import HttpClient, Reply, ServiceError, UnavailableError
+from extract.http import HttpClient, Reply, ServiceError, UnavailableError, Unusable, digest
 
 PAGE = 1000
 """Trades of a page, as many as the service gives."""
@@ -119,23 +118,6 @@ class Trade(Deal):
     close_price: Amount = _either("close_price", "price_close")
     open_time: Moment = _either("open_time", "time_open")
     close_time: Moment = _either("close_time", "time_close")
-
-
-@dataclass(frozen=True)
-class Unusable:
-    """An item that cannot land.
-
-    Attributes:
-        key: its ticket, or a digest of it where it has none; empty for `info`.
-        field: what is wrong.
-        reason: what is wrong with it.
-        payload: the item as JSON.
-    """
-
-    key: str
-    field: str
-    reason: str
-    payload: str
 
 
 @dataclass
@@ -300,7 +282,7 @@ def _sort_in(listing: Listing, content: dict[str, Any], name: str, kind: type[Po
             listing.items[kind.model_validate(item).ticket] = payload
         except ValidationError as error:
             ticket = item.get("ticket") if isinstance(item, dict) else None
-            key = str(ticket) if isinstance(ticket, int) else _digest(payload)
+            key = str(ticket) if isinstance(ticket, int) else digest(payload)
             listing.unusable.append(Unusable(key, *_fault(error), payload))
     return len(items)
 
@@ -311,10 +293,6 @@ def _fault(error: ValidationError) -> tuple[str, str]:
     place = str(first["loc"][0]) if first["loc"] else "item"
     reason = first["msg"].removeprefix("Value error, ")
     return place, reason[:1].lower() + reason[1:]
-
-
-def _digest(payload: str) -> str:
-    return "sha256:" + hashlib.sha256(payload.encode()).hexdigest()
 
 
 def _iso(moment: datetime) -> str:

@@ -4,41 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from tests.collector import Collector
 from tests.fake_bybit import KEY as API_KEY
 from tests.fake_bybit import SECRET, FakeBybit
-from tests.servers import DEBIAN_PASSWORD
-from tests.world import World
+from tests.rest_world import RestWorld
 
 FAST = {"BYBIT_REQUESTS_PER_SECOND": "500"}
-SECRETS = (API_KEY, SECRET, DEBIAN_PASSWORD, quote(DEBIAN_PASSWORD, safe=""))
+SECRETS = (API_KEY, SECRET)
 
 
 @dataclass
-class BybitWorld(World):
-    """A world whose command talks to a fake Bybit; it has no SQLite file."""
+class BybitWorld(RestWorld[FakeBybit]):
+    """A world whose source is a fake Bybit."""
 
-    fake: FakeBybit = field(default_factory=FakeBybit)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The settings the command gets."""
-        return {"POSTGRESQL_URI": self.uri, "TRADEHOUSE_HOME": str(self.home), **self.fake.settings, **self.settings}
+    secrets: tuple[str, ...] = SECRETS
 
     def bybit(self, *arguments: str, code: int = 0) -> str:
         """Run `tradehouse bybit …`, demand its exit code and that no secret shows; return all it printed."""
-        done = self.run("bybit", *arguments)
-        printed = done.stdout + done.stderr
-        assert done.returncode == code, printed
-        assert "Traceback" not in printed, printed
-        for secret in SECRETS:
-            assert secret not in printed
-        return printed
+        done = self.call("bybit", *arguments, code=code)
+        return done.stdout + done.stderr
 
     def fails(self, *arguments: str) -> str:
         """Run a command that cannot work: exit 2 and one line, which is returned."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.accounts_world import SECRETS, AccountsWorld
+from tests.accounts_world import AccountsWorld
 from tests.fake_mt5 import KEY, info, iso, position, trade
 from tests.services import service
 from tests.world import TRADEHOUSE
@@ -381,7 +381,8 @@ def test_the_service_says_once_what_is_wrong_and_when_it_no_longer_is(accounts_w
         assert running.end() == 0
     assert running.log.count("ERROR account b: ") == 1
     assert running.log.rstrip().endswith("stopped")
-    assert not any(secret in running.log for secret in SECRETS)
+    assert KEY not in running.log
+    assert not any(KEY in request for request in world.fake.requests())
     assert world.query("select distinct sync_type from accounts.sync_logs") == [("scheduled",)]
 
 

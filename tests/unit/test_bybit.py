@@ -21,12 +21,11 @@ from extract.bybit import (
     Bybit,
     Execution,
     RefusedError,
-    Unusable,
     milliseconds,
     signature,
 )
 from extract.bybit_sync import OVERLAP, Window, backfill_windows, sync_windows
-from extract.http import LONGEST_WAIT, Bounds, HttpClient, Pace, ServiceError, UnavailableError
+from extract.http import LONGEST_WAIT, Bounds, HttpClient, Pace, ServiceError, UnavailableError, Unusable
 from extract.settings import SettingsError, load_settings
 from tests.fake_bybit import KEY, SECRET, FakeBybit, days_ago, execution, now_ms, trades
 
