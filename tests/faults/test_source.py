@@ -240,7 +240,7 @@ def test_a_writer_of_forming_bars_loses_no_write_to_us(world: World) -> None:
         world.collector.close()
         # rollback-journal mode, where a reader blocks the writer; it waits as long as a tick may hold the file
         with Collector(world.sqlite_path, "delete", timeout=0.05) as writer:
-            until = time.monotonic() + 15
+            until = time.monotonic() + 60
             while time.monotonic() < until:
                 revision += 1
                 try:
@@ -250,6 +250,6 @@ def test_a_writer_of_forming_bars_loses_no_write_to_us(world: World) -> None:
                 time.sleep(0.1)  # the writer's pace
         running.await_ticks(2)
         assert running.log.count(" rows read, ") - ticks >= 5
-        assert (lost, revision > 50) == ([], True)
+        assert (lost, revision > 300) == ([], True)
         assert running.end() == 0
     world.sync_and_check()
