@@ -244,10 +244,14 @@ class HttpClient:
         return answer
 
     def masked(self, text: str) -> str:
-        """The text on one line, at a readable length, with the secrets masked."""
+        """The text on one line, at a readable length, with the secrets masked.
+
+        What cannot be printed becomes a blank: NUL characters and halves of surrogate pairs, which JSON can spell and
+        Postgres does not keep, among it.
+        """
         for secret in self._secrets:
             text = text.replace(secret.get_secret_value(), "***")
-        text = " ".join(text.split())
+        text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
         return text if len(text) <= 200 else text[:199] + "…"
 
 

@@ -244,7 +244,7 @@ class AccountService:
             raise RefusedError(
                 f"the reply is not one of the service's (HTTP {reply.status}): is MT5_SERVICE_URL right?"
             )
-        if str(content.get("account_id", account)) != account:
+        if content.get("account_id") is not None and str(content["account_id"]) != account:
             raise RefusedError("the reply is about another account")
         return content
 

@@ -364,6 +364,29 @@ def test_increments_equal_a_full_refresh_and_repeats_change_nothing(accounts_wor
 
 
 @embedded_only
+def test_old_results_go_and_the_last_success_stays(accounts_world: AccountsWorld) -> None:
+    world = accounts_world
+    world.register("a", "b")
+    world.fake.account("a", info(1000), [], [])
+    world.execute(
+        "insert into staging.mt5_sync_results"
+        " select run, account, 'manual', now() - age, now() - age, status, 0, null, now() - age from (values"
+        " (-4, 'a', 'success', interval '50 days'), (-3, 'b', 'success', '50 days'), (-2, 'b', 'success', '40 days'),"
+        " (-1, 'b', 'failed', '31 days'), (0, 'b', 'failed', '29 days')) as old (run, account, status, age)"
+    )
+    world.execute("alter table ops.sync_runs alter column run_id restart with 100")
+    world.poll(code=1)
+    assert world.query("select account_id, execution_id from accounts.sync_logs order by 1, 2") == [
+        *[("a", 100), ("b", -2), ("b", 0), ("b", 100)],
+    ]
+    [(failures, days)] = world.query(
+        "select sync_failure_count, extract(day from now() - last_successful_sync_at) from accounts.trading_accounts"
+        " where account_id = 'b'"
+    )
+    assert (failures, days) == (2, 40)
+
+
+@embedded_only
 def test_the_service_says_once_what_is_wrong_and_when_it_no_longer_is(accounts_world: AccountsWorld) -> None:
     world = accounts_world
     world.register("a", "b")

@@ -76,6 +76,8 @@ def test_a_reply_has_its_time(fake: FakeMt5) -> None:
 def test_the_key_is_masked_in_what_the_service_says(fake: FakeMt5) -> None:
     fake.treat(body=f'{{"success": false, "error_message": "bad key {KEY}\\n[bold]"}}', status=400)
     assert client(fake).info("1").error == "bad key *** [bold]"
+    fake.treat(body='{"success": false, "error_message": "a\\u0000b\\ud800"}')
+    assert client(fake).info("1").error == "a b"  # Postgres could keep neither
     fake.treat()
     assert client(fake, key="wrong").info("1").error == "the service does not accept MT5_SERVICE_API_KEY (HTTP 401)"
 
