@@ -95,6 +95,7 @@ class Tools:
 
     def increment(self, tables: Sequence[str], progress: Progress) -> TransformResult:
         """Bring tables up to date: by replay where dbt has run their increment before, by dbt itself elsewhere."""
+        progress("building tables", 0, len(tables))
         replayed = self.dbt.replay(self.connection, tables)
         result = TransformResult(built=len(replayed))
         left = [table for table in tables if table not in set(replayed)]

@@ -244,17 +244,18 @@ class Dbt:
 
     def _keep_increments(self, results: Sequence[Any]) -> None:
         known = dict(self._increments)
-        has_all = True
-        for result in results:  # in the order in which they were done
-            node = result.node
-            if node.resource_type != "model" or node.config.materialized != "incremental":
-                continue
-            self._increments.pop(node.name, None)
-            script = (DBT_PROJECT / node.build_path).read_text(encoding="utf-8") if node.build_path else ""
-            if str(result.status) == "success" and script.startswith(INCREMENT):
-                self._increments[node.name] = script
-            else:
-                has_all = False
+        models = [
+            result
+            for result in results  # in the order in which they were done
+            if result.node.resource_type == "model" and result.node.config.materialized == "incremental"
+        ]
+        for result in models:
+            if str(result.status) == "success" and result.node.build_path:
+                script = (DBT_PROJECT / result.node.build_path).read_text(encoding="utf-8")
+                if script.startswith(INCREMENT):
+                    self._increments.pop(result.node.name, None)  # to come behind what it is made of
+                    self._increments[result.node.name] = script
+        has_all = all(result.node.name in self._increments for result in models) if models else self._has_all
         if self._increments != known or has_all != self._has_all:
             self._has_all = has_all
             self._leave_increments()
