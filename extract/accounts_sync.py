@@ -110,9 +110,9 @@ class AccountResult:
 
 @dataclass
 class AccountsResult:
-    """What one run did; the accounts in the order they were polled."""
+    """What one run did; the accounts in the order they were polled. Without an id it has not run."""
 
-    execution_id: int
+    execution_id: int | None
     accounts: list[AccountResult] = field(default_factory=list)
     rows_changed: int = 0
     transform: TransformResult = field(default_factory=TransformResult)

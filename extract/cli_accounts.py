@@ -14,6 +14,7 @@ from rich.text import Text
 
 from extract.console import DONE, PARTIAL, PLAIN, err, out, print_outcome, print_warnings, progress, utc
 from extract.settings import load_project, load_settings
+from extract.warehouse import LockHeldError
 
 if TYPE_CHECKING:
     from extract.accounts_registry import RegisteredAccount
@@ -106,20 +107,25 @@ def sync(as_json: bool, scheduled: bool, tests: bool) -> None:
 
     Example: tradehouse accounts sync --json
     """
-    from extract.accounts_sync import SOURCE, sync_accounts
+    from extract.accounts_sync import SOURCE, AccountsResult, sync_accounts
     from extract.source_run import RestSource
 
     settings = load_settings()
     settings.require_mt5_service()
-    with progress() as report:
-        result = sync_accounts(
-            RestSource(settings, load_project(), SOURCE),
-            "accounts sync",
-            "scheduled" if scheduled else "manual",
-            budget=settings.mt5_sync_budget_seconds,
-            tests=tests,
-            progress=report,
-        )
+    try:
+        with progress() as report:
+            result = sync_accounts(
+                RestSource(settings, load_project(), SOURCE),
+                "accounts sync",
+                "scheduled" if scheduled else "manual",
+                budget=settings.mt5_sync_budget_seconds,
+                tests=tests,
+                progress=report,
+            )
+    except LockHeldError as held:
+        if as_json:  # whoever reads it gets the summary he is used to
+            click.echo(json.dumps({**AccountsResult(None).as_dict(), "message": str(held)}, indent=2))
+        raise
     for problem in result.problems:
         err.print(problem, markup=False)
     print_warnings(result.transform)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from extract.warehouse import LOCK_KEYS
 from tests.accounts_world import AccountsWorld
 from tests.fake_mt5 import KEY, info, iso, position, trade
 from tests.services import service
@@ -420,11 +421,14 @@ def test_killed_at_any_moment_and_run_twice_at_once(accounts_world: AccountsWorl
         world.fake.account(name, **content)
     world.poll()
     world.fake.treat(delay=0.05)
-    world.execute("update ops.sync_runs set status = 'interrupted'")  # as after a kill: dbt builds everything
+    as_after_a_kill = "update ops.sync_runs set status = 'interrupted', finished_at = now()"  # dbt builds everything
+    world.execute(as_after_a_kill)
     began = time.monotonic()
     world.poll()
     life = time.monotonic() - began
+    killed_at_work = 0
     for moment in range(20):
+        world.execute(as_after_a_kill)
         for number, (name, content) in enumerate(served.items()):
             content["info"] = info(100 + moment)
             content["positions"] = [*content["positions"], position(moment, profit=moment + number)]
@@ -438,13 +442,18 @@ def test_killed_at_any_moment_and_run_twice_at_once(accounts_world: AccountsWorl
         except subprocess.TimeoutExpired:
             process.kill()
         process.communicate()
+        killed_at_work += world.query("select count(*) from ops.sync_runs where status = 'running'")[0][0]
+    with world.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_lock(%s)", (LOCK_KEYS["accounts"],))
+        summary = json.loads(world.accounts("sync", "--json"))
+        assert (summary["success"], summary["executionId"], summary["totalAccounts"]) == (True, None, 0)
+        assert "another run of accounts holds the lock" in summary["message"]
     runs = [world.start("accounts", "sync") for _ in range(2)]
     printed = [run.communicate(timeout=120)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], printed
     world.poll()
     world.check_against(served)
-    interrupted = world.query("select count(*) from ops.sync_runs where status = 'interrupted'")
-    assert interrupted[0][0] > 5, "too few of the moments hit a run at work"
+    assert killed_at_work > 5, "too few of the moments hit a run at work"
 
 
 def test_rows_of_a_customer_can_be_told_apart(accounts_world: AccountsWorld) -> None:
