@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from extract.accounts_sync import AccountsResult, sync_accounts
-from extract.source_run import RestSource
-from extract.unattended import TEST_EVERY, Unattended, log
+from extract.rest_service import RestService
+from extract.unattended import log
 
 
 @dataclass(kw_only=True)
-class AccountsService(Unattended):
+class AccountsService(RestService):
     """Syncs until told to stop."""
-
-    source: RestSource
-    _next_tests: float = 0.0
-
-    def _plan(self) -> str:
-        return f"all tests every {max(self.every, TEST_EVERY):g} s"
 
     def _tick(self, started: float) -> None:
         with self._enduring("cycle"):
@@ -30,11 +23,10 @@ class AccountsService(Unattended):
             "accounts run",
             "scheduled",
             budget=self.source.settings.mt5_sync_budget_seconds,
-            tests=time.monotonic() >= self._next_tests,
+            tests=self._tests_are_due,
             stop=self.stop,
         )
-        if result.transform.tested:
-            self._next_tests = time.monotonic() + TEST_EVERY
+        self._note_tests(result.transform)
         return result
 
     def _report(self, result: AccountsResult) -> None:
@@ -44,9 +36,7 @@ class AccountsService(Unattended):
         troubles |= result.transform.failed
         if result.transform.tested:
             told |= {name for name in self._trouble if not name.startswith("account ")}
-        for name, text in troubles.items():
-            self._note(name, text)
-        self._clear(*(told - set(troubles)))
+        self._tell(troubles, told)
         log.info(
             "%s in %.2f s: %d accounts, %d success, %d partial, %d failed, %d skipped, %d rows changed%s",
             "done" if result.ok else "partial",

@@ -167,7 +167,7 @@ def open_service(settings: Settings, stop: threading.Event | None = None) -> tup
     """
     address, key = settings.require_mt5_service()
     http = HttpClient(address, Pace(0), secrets=[key], bounds=BOUNDS, stop=stop)
-    return http, AccountService(http, key.get_secret_value)
+    return http, AccountService(http, key)
 
 
 def sync_accounts(
@@ -333,14 +333,17 @@ def _land_items(run: Run, batch: RowBatch, results: Sequence[AccountResult]) -> 
         FOUND,
         [(account, kind, *item) for account, kind, listing in listings for item in listing.items.items()],
     )
-    _set_refused_aside(run.connection, {(account, kind): listing for account, kind, listing in listings})
+    by_kind = {(account, kind): listing for account, kind, listing in listings}
+    for account, kind, ticket in batch.take_out_refused("mt5_found", "body", ["account_id", "kind", "ticket"]):
+        body = by_kind[account, kind].items.pop(ticket)
+        refused = Unusable(ticket, "payload", "Postgres does not take it for JSON", body)
+        by_kind[account, kind].unusable.append(refused)
     for kind, table in (("info", INFO), ("positions", POSITIONS), ("history", HISTORY)):
         batch.upsert(
             table,
             f"select {', '.join(table.columns)} from ("
-            " select account_id, ticket, staging.try_jsonb(body) as payload, true as is_listed"
-            f" from mt5_found where kind = {literal(kind)}"
-            ") as found where payload is not null",
+            "select account_id, ticket, body::jsonb as payload, true as is_listed"
+            f" from mt5_found where kind = {literal(kind)}) as found",
         )
     complete = [account for account, kind, listing in listings if kind == "positions" and listing.error is None]
     batch.execute(
@@ -358,16 +361,6 @@ def _land_items(run: Run, batch: RowBatch, results: Sequence[AccountResult]) -> 
         rows_rejected=sum(len(listing.unusable) for _, _, listing in listings),
     )
     return changed
-
-
-def _set_refused_aside(connection: Connection, listings: Mapping[tuple[str, str], Listing]) -> None:
-    """Count what Postgres does not take for JSON among the unusable."""
-    with connection.cursor() as cursor:
-        cursor.execute("select account_id, kind, ticket from mt5_found where staging.try_jsonb(body) is null")
-        for account, kind, ticket in cursor.fetchall():
-            listing = listings[account, kind]
-            body = listing.items.pop(ticket)
-            listing.unusable.append(Unusable(ticket, "payload", "Postgres does not take it for JSON", body))
 
 
 def _record_rejects(run: Run, batch: RowBatch, listings: Iterable[tuple[str, str, Listing]]) -> None:

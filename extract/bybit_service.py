@@ -7,20 +7,15 @@ from dataclasses import dataclass
 
 from extract.bybit import BAN_PAUSE, BannedError
 from extract.bybit_sync import BybitResult, run_bybit
-from extract.source_run import RestSource
-from extract.unattended import TEST_EVERY, Unattended, log
+from extract.rest_service import RestService
+from extract.unattended import log
 
 
 @dataclass(kw_only=True)
-class BybitService(Unattended):
+class BybitService(RestService):
     """Syncs until told to stop; after a ban it sends nothing until Bybit may let it in again."""
 
-    source: RestSource
-    _next_tests: float = 0.0
     _banned_until: float = 0.0
-
-    def _plan(self) -> str:
-        return f"all tests every {max(self.every, TEST_EVERY):g} s"
 
     def _tick(self, started: float) -> None:
         self.stop.wait(max(0.0, self._banned_until - time.monotonic()))
@@ -30,16 +25,14 @@ class BybitService(Unattended):
             self._report(self._persistently(started + self.every, self._sync))
 
     def _sync(self) -> BybitResult:
-        tests = time.monotonic() >= self._next_tests
         try:
-            result = run_bybit(self.source, "bybit run", tests=tests, stop=self.stop)
+            result = run_bybit(self.source, "bybit run", tests=self._tests_are_due, stop=self.stop)
         except BannedError:
             self._pause()
             raise
         if isinstance(result.stopped, BannedError):
             self._pause()
-        if result.transform.tested:
-            self._next_tests = time.monotonic() + TEST_EVERY
+        self._note_tests(result.transform)
         return result
 
     def _pause(self) -> None:
@@ -54,9 +47,7 @@ class BybitService(Unattended):
         if result.transform.tested or result.transform.failed:
             troubles |= result.transform.failed
             read = set(self._trouble)
-        for name, text in troubles.items():
-            self._note(name, text)
-        self._clear(*(read - set(troubles)))
+        self._tell(troubles, read)
         log.info(
             "%s in %.2f s: %d executions read, %d changed, %d models built%s",
             "done" if result.ok else "partial",

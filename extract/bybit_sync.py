@@ -235,25 +235,14 @@ def _land(run: Run, window: Window, found: Mapping[str, Item], result: BybitResu
             {**EXECUTIONS.columns, "payload": "text"},
             [(item.exec_id, window.category, item.exec_time, item.payload) for item in executions],
         )
-        with run.connection.cursor() as cursor:
-            cursor.execute("select exec_id from bybit_found where staging.try_jsonb(payload) is null")
-            refused = {exec_id for (exec_id,) in cursor.fetchall()}
-        batch.upsert(
-            EXECUTIONS,
-            """
-            select *
-            from (
-                select exec_id, category, exec_time, staging.try_jsonb(payload) as payload from bybit_found
-            ) as found
-            where payload is not null
-            """,
-        )
+        refused = {exec_id for (exec_id,) in batch.take_out_refused("bybit_found", "payload", ["exec_id"])}
+        batch.upsert(EXECUTIONS, "select exec_id, category, exec_time, payload::jsonb as payload from bybit_found")
         changed = batch.written
         rejects = _rejects(window.category, found.values(), refused)
-        known = open_rejects(run.connection, SOURCE)
+        known = set(open_rejects(run.connection, SOURCE))
         gone = {item.exec_id for item in executions} - refused
         batch.record_rejects(
-            [reject for reject in rejects if reject not in set(known)],
+            [reject for reject in rejects if reject not in known],
             [reject[:3] for reject in known if reject[0] == window.category and reject[1] in gone],
         )
         with run.connection.cursor() as cursor:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 import httpx
@@ -80,11 +81,15 @@ class Reply:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON. NaN and Infinity pass, which Postgres will refuse item by item.
+        """The body as JSON, read once. NaN and Infinity pass, which Postgres will refuse item by item.
 
         Raises:
             UnavailableError: it is none; a proxy or a crash may have put in a word.
         """
+        return self._parsed
+
+    @cached_property
+    def _parsed(self) -> Any:
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):

@@ -287,6 +287,19 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
             cursor.execute(_temporary_table(temporary, columns))
             execute_values(cursor, f"insert into pg_temp.{temporary} values %s", rows, page_size=1000)
 
+    def take_out_refused(self, temporary: str, text: str, key: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Take the rows whose text Postgres does not accept as JSON out of a temporary table; what is left can be cast.
+
+        Returns:
+            The values of the `key` columns of each.
+        """
+        with self._run.connection.cursor() as cursor:
+            cursor.execute(
+                f"delete from pg_temp.{temporary} where staging.try_jsonb({identifier(text)}) is null"
+                f" returning {', '.join(map(identifier, key))}"
+            )
+            return list(cursor.fetchall())
+
 
 def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
     """Attach the warehouse to a DuckDB session as `wh`.

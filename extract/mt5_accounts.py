@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 
 from extract.http import HttpClient, Reply, ServiceError, UnavailableError, Unusable, digest
 
@@ -149,10 +149,10 @@ class AccountService:
 
     Args:
         http: sends the requests.
-        key: makes the header with the key, when it is needed.
+        key: what it asks for.
     """
 
-    def __init__(self, http: HttpClient, key: Callable[[], str]) -> None:
+    def __init__(self, http: HttpClient, key: SecretStr) -> None:
         self._http = http
         self._key = key
 
@@ -255,7 +255,7 @@ class AccountService:
         return reply
 
     def _headers(self, _: str) -> dict[str, str]:
-        return {"X-API-Key": self._key()}
+        return {"X-API-Key": self._key.get_secret_value()}
 
     def _complaint(self, reply: Reply) -> str | None:
         """What the service says is wrong, if it says so; its words may quote what it was sent."""

@@ -90,9 +90,7 @@ class Service(Unattended):
             known = {name for name in self._trouble if name not in result.extraction.outcomes}
         else:
             known = set()
-        for name, text in troubles.items():
-            self._note(name, text or "")
-        self._clear(*((known | set(result.extraction.outcomes)) - set(troubles)))
+        self._tell(troubles, known | set(result.extraction.outcomes))
         if result.extraction.ignored_tables:
             self._note("ignored tables", ", ".join(result.extraction.ignored_tables), logging.INFO)
         log.info(

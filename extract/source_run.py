@@ -54,7 +54,7 @@ class RestSource:
                 built = built_fingerprint(connection, self.name)
                 clean = last_run_was_clean(connection, self.name)
                 with recorded(connection, warehouse, self.name, command) as run:
-                    yield SourceRun(run, warehouse, dbt, fingerprint, built, clean)
+                    yield SourceRun(run, dbt, fingerprint, built, clean)
         except psycopg2.Error as error:
             raise WarehouseUnavailableError(f"the run broke off: {complaint(error, warehouse.uri)}") from None
 
@@ -73,7 +73,6 @@ class SourceRun:
 
     Attributes:
         run: its record, on the connection that holds the run lock.
-        warehouse: where that is.
         dbt: for the models.
         fingerprint: of the project as it is.
         built: fingerprint of the project that all models were last built of.
@@ -81,7 +80,6 @@ class SourceRun:
     """
 
     run: Run
-    warehouse: Warehouse
     dbt: Dbt
     fingerprint: str
     built: str | None

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -34,9 +34,6 @@ log = logging.getLogger("tradehouse")
 
 STALLED_AFTER = 3600.0
 """Seconds after which a tick is taken to hang: on a peer that keeps the connection and says nothing."""
-
-TEST_EVERY = 3600.0
-"""Seconds between a REST source's runs with every dbt test, where ticks are closer together than that."""
 
 Result = TypeVar("Result")
 
@@ -121,6 +118,12 @@ class Unattended(ABC):
         if self._trouble.get(name) != text:
             self._trouble[name] = text
             log.log(level, "%s: %s", name, text)
+
+    def _tell(self, troubles: Mapping[str, str], looked_at: Set[str]) -> None:
+        """Note each trouble; of what was `looked_at` without finding one, it is over."""
+        for name, text in troubles.items():
+            self._note(name, text)
+        self._clear(*(looked_at - troubles.keys()))
 
     def _clear(self, *names: str) -> None:
         """Log that a trouble is over, if it was one."""

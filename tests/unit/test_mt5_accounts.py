@@ -33,8 +33,9 @@ def fake(running: FakeMt5) -> FakeMt5:
 
 
 def client(fake: FakeMt5, bounds: Bounds = BOUNDS, key: str = KEY) -> AccountService:
-    http = HttpClient(fake.url, Pace(0), secrets=[SecretStr(key)], bounds=bounds, sleep=lambda _: None)
-    return AccountService(http, lambda: key)
+    secret = SecretStr(key)
+    http = HttpClient(fake.url, Pace(0), secrets=[secret], bounds=bounds, sleep=lambda _: None)
+    return AccountService(http, secret)
 
 
 def test_one_retry_after_what_may_pass(fake: FakeMt5) -> None:
