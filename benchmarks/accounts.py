@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.server import embedded_server, timed
-from tests.fake_mt5 import FakeMt5
-from tests.world import TRADEHOUSE
+from tests.support.fake_mt5 import FakeMt5
+from tests.support.world import TRADEHOUSE
 
 DATABASE = "accounts"
 

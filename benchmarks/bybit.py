@@ -24,8 +24,8 @@ from rich.table import Table
 
 from benchmarks.server import Server, embedded_server, timed
 from extract.settings import Settings
-from tests.fake_bybit import FakeBybit, days_ago, trades
-from tests.world import TRADEHOUSE
+from tests.support.fake_bybit import FakeBybit, days_ago, trades
+from tests.support.world import TRADEHOUSE
 
 DAYS_A_MONTH = 30
 UNLIMITED = "100000"

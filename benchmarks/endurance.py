@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from collector.simulator import write_demo_data
 from extract.cycle import Pipeline
-from extract.demo_data import write_demo_data
 from extract.settings import SQL, Project, Settings, load_project
 from extract.warehouse import Warehouse, open_warehouse, stop_embedded
 

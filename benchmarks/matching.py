@@ -27,8 +27,8 @@ import psycopg2
 from rich.console import Console
 from rich.table import Table
 
+from extract.dbt_runner import Dbt
 from extract.settings import Settings
-from extract.transform import Dbt
 from extract.warehouse import Connection, open_warehouse, stop_embedded
 
 COINS = ("BTC", "ETH", "SOL", "XRP", "BNB", "ADA", "DOGE", "TRX", "LINK", "DOT", "AVAX", "LTC", "BCH", "UNI", "ATOM")

@@ -14,7 +14,17 @@ from benchmarks.contest import Report, Section
 from benchmarks.ticks import measure_ticks
 from extract.settings import ROOT
 
-PARTS = ("benchmarks", "dbt_project", "extract", "macros", "sql", "profiles.yml.example")
+PARTS = (
+    "benchmarks",
+    "collector",
+    "dbt_project",
+    "extract",
+    "macros",
+    "serve",
+    "sql",
+    "tradehouse",
+    "profiles.yml.example",
+)
 SYMBOLS = 50
 MORE_TIMEFRAMES = {"M6": 6, "M10": 10, "M12": 12, "M20": 20, "H3": 180, "H6": 360}
 """Those of MetaTrader 5 that M5 bars can fill and the project does not have: 15 with its own nine."""

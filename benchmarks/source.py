@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
-from extract.demo_data import write_demo_data
+from collector.simulator import write_demo_data
 
 HOUR = 3600
 DAY = 86_400

@@ -27,8 +27,8 @@ from benchmarks import plain_script
 from benchmarks.contest import PLAIN, Contest, Report, Section, hold
 from benchmarks.source import Source
 from extract.cycle import Pipeline
+from extract.dbt_runner import Dbt
 from extract.settings import SQL, Project, Settings, load_project
-from extract.transform import Dbt
 from extract.warehouse import open_warehouse, stop_embedded
 
 ABOUT = (

@@ -9,10 +9,11 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from extract import mt5_bars
-from extract.duck import open_session
-from extract.landing import Run, attach_warehouse
+from extract.duckdb_landing import attach_warehouse
+from extract.duckdb_session import open_session
+from extract.records import Run
 from extract.settings import load_project
+from extract.sources.mt5 import bars
 from extract.warehouse import Warehouse, holding_run_lock
 
 
@@ -26,13 +27,13 @@ def land(sqlite_path: Path, postgres_uri: str) -> None:
         open_session() as session,
     ):
         warehouse.prepare(connection, project.symbols)
-        run = Run.start(connection, mt5_bars.SOURCE, "bench")
-        since = mt5_bars.watermarks(connection, project.symbols)
-        extraction = mt5_bars.extract(session, sqlite_path, since)
+        run = Run.start(connection, bars.SOURCE, "bench")
+        since = bars.watermarks(connection, project.symbols)
+        extraction = bars.extract(session, sqlite_path, since)
         attach_warehouse(session, warehouse)
-        mt5_bars.compare(session, connection, extraction, since, project.timeframes.values())
-        mt5_bars.land(session, run, extraction, since)
-        mt5_bars.record(run, extraction)
+        bars.compare(session, connection, extraction, since, project.timeframes.values())
+        bars.land(session, run, extraction, since)
+        bars.record(run, extraction)
         run.finish("done")
 
 

@@ -171,13 +171,13 @@ def candles_yaml(symbols: list[str], timeframes: dict[str, int]) -> dict[str, An
 
 def _yaml(content: dict[str, Any]) -> str:
     """Dump with each list under `anchors:` written once, under its name, and referred to elsewhere."""
-    names = iter(content["anchors"])
+    names: Iterator[str] = iter(content["anchors"])
 
     class Dumper(yaml.SafeDumper):
         def generate_anchor(self, node: yaml.Node) -> str:  # noqa: ARG002 - PyYAML's signature
             return next(names)
 
-    text = yaml.dump(content, Dumper=Dumper, sort_keys=False, width=110)
+    text: str = yaml.dump(content, Dumper=Dumper, sort_keys=False, width=110)
     return f"# {NOTE}\n{text}"
 
 

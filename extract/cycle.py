@@ -12,30 +12,16 @@ import duckdb
 import psycopg2
 from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
-from extract import mt5_bars
-from extract.duck import open_session
-from extract.landing import (
-    RECORDS,
-    Run,
-    attach_warehouse,
-    built_fingerprint,
-    last_run_was_clean,
-    prune,
-    recorded,
-    vacuum,
-)
-from extract.mt5_file import Extraction, SourceBusyError
+from extract.dbt_runner import Dbt, TransformResult, project_fingerprint, selection
+from extract.duckdb_landing import attach_warehouse
+from extract.duckdb_session import open_session
+from extract.errors import SourceBusyError, WarehouseUnavailableError
+from extract.records import RECORDS, Run, built_fingerprint, last_run_was_clean, recorded, vacuum
 from extract.settings import Project, Settings
-from extract.transform import Dbt, TransformResult, project_fingerprint, selection
-from extract.warehouse import (
-    Connection,
-    Warehouse,
-    WarehouseUnavailableError,
-    complaint,
-    holding_run_lock,
-    open_warehouse,
-    require_alive,
-)
+from extract.sources.mt5 import bars
+from extract.sources.mt5.file import Extraction
+from extract.sources.mt5.symbols import prune
+from extract.warehouse import Connection, Warehouse, complaint, holding_run_lock, open_warehouse, require_alive
 
 Progress = Callable[[str, int | None, int | None], None]  # (step, finished, total)
 PATIENCE = 20.0
@@ -80,7 +66,7 @@ class Tools:
     def extract(
         self, since: Mapping[str, int | None], until: int | None = None, *, patience: float = PATIENCE
     ) -> Extraction:
-        """Read bars, as `mt5_bars.extract`; a file that stays locked is no error, but an extraction with one."""
+        """Read bars, as `bars.extract`; a file that stays locked is no error, but an extraction with one."""
         retrying = Retrying(
             retry=retry_if_exception_type(SourceBusyError),
             wait=wait_random_exponential(multiplier=0.1, max=2.0),
@@ -88,7 +74,7 @@ class Tools:
             reraise=True,
         )
         try:
-            extraction: Extraction = retrying(mt5_bars.extract, self.session, self.source, since, until)
+            extraction: Extraction = retrying(bars.extract, self.session, self.source, since, until)
         except SourceBusyError as busy:
             return Extraction({}, error=str(busy))
         return extraction
@@ -106,8 +92,8 @@ class Tools:
     def build(self, progress: Progress, *, tests: bool = False) -> TransformResult:
         """Build all models of this source, with every test of theirs or none."""
         step = "building and testing" if tests else "building tables"
-        total = self.dbt.count_models(mt5_bars.SOURCE)
-        return self.transform(step, total, progress, "build" if tests else "run", *selection(mt5_bars.SOURCE))
+        total = self.dbt.count_models(bars.SOURCE)
+        return self.transform(step, total, progress, "build" if tests else "run", *selection(bars.SOURCE))
 
     def transform(self, step: str, total: int, progress: Progress, *command: str) -> TransformResult:
         """Run a dbt command for as long as the lock is held; `total` is how many nodes it will run."""
@@ -134,11 +120,11 @@ class Tools:
         """Prune the staging tables of symbols, but for those with a failed table: it may not have all the rows."""
         for symbol in symbols:
             if not set(self.project.tables_of(symbol)) & set(failed):
-                prune(self.connection, mt5_bars.staging_table(symbol), self.settings.staging_rows_per_symbol)
+                prune(self.connection, bars.staging_table(symbol), self.settings.staging_rows_per_symbol)
 
     def vacuum(self) -> None:
         """Vacuum all that runs write to."""
-        staging = [mt5_bars.staging_table(symbol).relation for symbol in self.project.symbols]
+        staging = [bars.staging_table(symbol).relation for symbol in self.project.symbols]
         vacuum(self.connection, [*RECORDS, *staging, *(f"public.{table}" for table in self.project.candle_tables)])
 
 
@@ -218,7 +204,7 @@ class Pipeline:
             self._dbt = Dbt(self.settings, warehouse, fingerprint, keep_project=self._unattended)
             self._parsed = fingerprint
         try:
-            with holding_run_lock(connection, mt5_bars.SOURCE):
+            with holding_run_lock(connection, bars.SOURCE):
                 warehouse.prepare(connection, self.project.symbols)
                 yield Tools(
                     settings=self.settings,
@@ -229,8 +215,8 @@ class Pipeline:
                     session=session,
                     dbt=self._dbt,
                     fingerprint=fingerprint,
-                    built=fingerprint == built_fingerprint(connection, mt5_bars.SOURCE),
-                    clean=last_run_was_clean(connection, mt5_bars.SOURCE),
+                    built=fingerprint == built_fingerprint(connection, bars.SOURCE),
+                    clean=last_run_was_clean(connection, bars.SOURCE),
                 )
         except (psycopg2.Error, duckdb.Error) as error:
             raise WarehouseUnavailableError(f"the run broke off: {complaint(error, warehouse.uri)}") from None
@@ -251,7 +237,7 @@ class Pipeline:
 
 def _cycle(tools: Tools, command: str, tests: bool, patience: float, progress: Progress) -> CycleResult:
     full = tests or not tools.built
-    with recorded(tools.connection, tools.warehouse, mt5_bars.SOURCE, command) as run:
+    with recorded(tools.connection, tools.warehouse, bars.SOURCE, command) as run:
         with ThreadPoolExecutor(max_workers=1) as aside:
             # a big build is certain to come: parse the project while DuckDB reads and lands
             parsed = aside.submit(tools.dbt.parse) if full or not tools.clean else None
@@ -280,12 +266,12 @@ def _cycle(tools: Tools, command: str, tests: bool, patience: float, progress: P
 
 
 def _extract_and_land(tools: Tools, run: Run, patience: float) -> Extraction:
-    newest = mt5_bars.watermarks(run.connection, tools.project.symbols)
+    newest = bars.watermarks(run.connection, tools.project.symbols)
     lookback = tools.settings.lookback_minutes * 60
     since = {symbol: None if mark is None else mark - lookback for symbol, mark in newest.items()}
     extraction = tools.extract(since, patience=patience)
     if extraction.error is None:
-        mt5_bars.compare(tools.session, run.connection, extraction, since, tools.project.timeframes.values())
-        mt5_bars.land(tools.session, run, extraction, since)
-        mt5_bars.record(run, extraction)
+        bars.compare(tools.session, run.connection, extraction, since, tools.project.timeframes.values())
+        bars.land(tools.session, run, extraction, since)
+        bars.record(run, extraction)
     return extraction

@@ -1,4 +1,4 @@
-"""Landing: the only code that writes to staging and to the run records.
+"""Landing: the only code that writes to staging.
 
 A batch is one Postgres transaction: the changed rows, the rejects and the run record commit together, all
 with the same `extracted_at`, which is greater than that of every batch of the source before it. A batch that
@@ -16,24 +16,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-import duckdb
 import psycopg2
 from psycopg2.extras import execute_values
 
-from extract.duck import identifier, literal
-from extract.warehouse import LOCK_KEYS, Connection, Warehouse, WarehouseError, complaint, redacted
+from extract.quoting import identifier, literal
+from extract.records import Run
+from extract.rejects import REJECT_COLUMNS
 
 Rows = TypeVar("Rows")
 
-ALIAS = "wh"
-RETENTION_DAYS = 30
-"""How long run records and resolved rejects are kept."""
-TIDY_EVERY = 100
-"""Runs from one cleaning up to the next: old records, dead rows."""
-TIDY_ROWS = 1000
-"""Records of each kind that one deletion takes at most, so that none takes long."""
-RECORDS = ("ops.sync_runs", "ops.sync_symbols", "ops.rejected_rows", "ops.pruned_bars")
-REJECT_COLUMNS = ("entity", "row_key", "column_name", "reason", "original")
+
+# greatest(): the machine's clock may have been set back since the last batch
+NEW_STAMP = "greatest(clock_timestamp(), (select max(extracted_at) from ops.sync_runs) + interval '1 microsecond')"
 
 
 @dataclass(frozen=True)
@@ -56,98 +50,6 @@ class StagingTable:
     def relation(self) -> str:
         """The table's quoted, qualified name."""
         return f"staging.{identifier(self.name)}"
-
-
-@dataclass(frozen=True)
-class Run:
-    """The record of a run, `ops.sync_runs.run_id`, on the connection that holds the run lock."""
-
-    run_id: int
-    source: str
-    connection: Connection
-
-    @classmethod
-    def start(cls, connection: Connection, source: str, command: str) -> Run:
-        """Record that a run has begun, and that earlier ones which never ended were interrupted."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "update ops.sync_runs set status = 'interrupted', finished_at = clock_timestamp()"
-                " where source = %s and finished_at is null",
-                (source,),
-            )
-            cursor.execute(
-                "insert into ops.sync_runs (source, command, status, started_at)"
-                " values (%s, %s, 'running', clock_timestamp()) returning run_id",
-                (source, command),
-            )
-            row = cursor.fetchone()
-        assert row is not None
-        run = cls(row[0], source, connection)
-        if run.tidies:
-            run._tidy()
-        return run
-
-    @property
-    def tidies(self) -> bool:
-        """Whether it is this run's turn to clean up."""
-        return self.run_id % TIDY_EVERY == 0
-
-    def _tidy(self) -> None:
-        """Delete old records of the source, but for those that later runs read: see `Batch` and `cycle`."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "delete from ops.sync_runs where run_id in ("
-                " select run_id from ops.sync_runs"
-                " where source = %(source)s and started_at < clock_timestamp() - make_interval(days => %(days)s)"
-                # the clock of `extracted_at`
-                " and extracted_at is distinct from (select max(extracted_at) from ops.sync_runs)"
-                # what the tables were last built of
-                " and run_id is distinct from"
-                " (select max(run_id) from ops.sync_runs"
-                " where source = %(source)s and project_fingerprint is not null)"
-                " order by run_id limit %(rows)s)",
-                {"source": self.source, "days": RETENTION_DAYS, "rows": TIDY_ROWS},
-            )
-            cursor.execute(
-                "delete from ops.rejected_rows where ctid = any(array("
-                " select ctid from ops.rejected_rows"
-                " where source = %(source)s and resolved_at < clock_timestamp() - make_interval(days => %(days)s)"
-                " limit %(rows)s))",
-                {"source": self.source, "days": RETENTION_DAYS, "rows": TIDY_ROWS},
-            )
-
-    def update(self, **values: Any) -> None:
-        """Set columns of the run's record."""
-        assignments = ", ".join(f"{identifier(name)} = %s" for name in values)
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"update ops.sync_runs set {assignments} where run_id = %s", (*values.values(), self.run_id))
-
-    def count(self, **values: int) -> None:
-        """Add to columns of the run's record."""
-        assignments = ", ".join(f"{identifier(name)} = {identifier(name)} + %s" for name in values)
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"update ops.sync_runs set {assignments} where run_id = %s", (*values.values(), self.run_id))
-
-    def conclude(self, problems: Sequence[str], **values: Any) -> float:
-        """Close the record as `done`, or as `partial` with what went wrong; return the seconds the run took."""
-        return self.finish("partial" if problems else "done", error="; ".join(problems) or None, **values)
-
-    def finish(self, status: str, **values: Any) -> float:
-        """Close the record with `done`, `partial` or `failed`; return the seconds the run took."""
-        columns = {"status": status, **values}
-        assignments = "".join(f"{identifier(name)} = %s, " for name in columns)
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"update ops.sync_runs set {assignments}finished_at = clock_timestamp() where run_id = %s"
-                " returning extract(epoch from finished_at - started_at)",
-                (*columns.values(), self.run_id),
-            )
-            row = cursor.fetchone()
-        return float(row[0]) if row else 0.0
-
-
-# greatest(): the machine's clock may have been set back since the last batch
-_NEW_STAMP = "greatest(clock_timestamp(), (select max(extracted_at) from ops.sync_runs) + interval '1 microsecond')"
 
 
 class Batch(ABC, Generic[Rows]):
@@ -214,41 +116,6 @@ class Batch(ABC, Generic[Rows]):
         )
 
 
-class DuckBatch(Batch[str]):
-    """A batch whose rows are DuckDB queries; it is on DuckDB's own connection to the warehouse."""
-
-    def __init__(self, session: duckdb.DuckDBPyConnection, run: Run) -> None:
-        super().__init__(run, f"(select extracted_at from ops.sync_runs where run_id = {run.run_id})")
-        self._session = session
-        self.execute(f"update ops.sync_runs set extracted_at = {_NEW_STAMP} where run_id = {run.run_id}")
-
-    def require_lock(self) -> None:
-        """Fail unless the run's own connection still holds the run lock: this is another one."""
-        self.execute(
-            "do $$ begin if not exists (select from pg_locks where locktype = 'advisory' and granted and classid = 0"
-            f" and objid = {LOCK_KEYS[self._run.source]} and pid = {self._run.connection.info.backend_pid})"
-            " then raise 'the run lock is lost'; end if; end $$"
-        )
-
-    def execute(self, sql: str) -> None:
-        """Run statements in the warehouse, inside the transaction."""
-        _execute(self._session, sql)
-
-    def copy(self, temporary: str, columns: Mapping[str, str], rows: str) -> None:
-        """COPY the rows of a DuckDB query into a temporary table; see `copy_to_temporary`."""
-        copy_to_temporary(self._session, temporary, columns, rows)
-
-    def load(self, target: StagingTable, rows: str) -> None:
-        """COPY the rows of a DuckDB query straight into the target, which must not hold any of their keys."""
-        columns = ", ".join(map(identifier, target.columns))
-        stamp = "(select extracted_at from postgres_query({}, {}))".format(
-            literal(ALIAS), literal(f"select extracted_at from ops.sync_runs where run_id = {self._run.run_id}")
-        )
-        self._session.execute(
-            f"insert into {ALIAS}.{target.relation} ({columns}, extracted_at) select {columns}, {stamp} from ({rows})"
-        )
-
-
 class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
     """A batch whose rows are tuples, on the connection that holds the run lock: while it lasts, so does the lock.
 
@@ -262,7 +129,7 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
 
     def __init__(self, run: Run) -> None:
         with run.connection.cursor() as cursor:
-            cursor.execute(f"select {_NEW_STAMP}")
+            cursor.execute(f"select {NEW_STAMP}")
             row = cursor.fetchone()
         assert row is not None
         self.extracted_at: datetime = row[0]
@@ -284,7 +151,7 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
     def copy(self, temporary: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Copy tuples into a temporary table."""
         with self._run.connection.cursor() as cursor:
-            cursor.execute(_temporary_table(temporary, columns))
+            cursor.execute(temporary_table(temporary, columns))
             execute_values(cursor, f"insert into pg_temp.{temporary} values %s", rows, page_size=1000)
 
     def take_out_refused(self, temporary: str, text: str, key: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -301,65 +168,13 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
             return list(cursor.fetchall())
 
 
-def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
-    """Attach the warehouse to a DuckDB session as `wh`.
-
-    Raises:
-        WarehouseError: DuckDB's own client library is refused. Its message quotes the URI, so it is not passed on.
-    """
-    try:
-        session.execute(f"attach {literal(warehouse.dsn)} as {ALIAS} (type postgres)")
-    except duckdb.Error:
-        raise WarehouseError(
-            f"DuckDB cannot attach {redacted(warehouse.uri)}, although psycopg2 can: look for URI options that "
-            "only newer clients know"
-        ) from None
-
-
-def _execute(session: duckdb.DuckDBPyConnection, sql: str) -> None:
-    session.execute(f"call postgres_execute({literal(ALIAS)}, {literal(sql)})")
-
-
-def copy_to_temporary(session: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], rows: str) -> None:
-    """COPY the rows of a DuckDB query into a temporary table of the open transaction's connection.
-
-    The table is empty again at commit. It has an index on its first column, by which its rows are told apart later.
-    """
-    _execute(session, _temporary_table(name, columns))
-    session.execute("call pg_clear_cache()")  # or DuckDB may not know yet that there is a pg_temp
-    session.execute(f"insert into {ALIAS}.pg_temp.{name} {rows}")
-
-
-def _temporary_table(name: str, columns: Mapping[str, str]) -> str:
+def temporary_table(name: str, columns: Mapping[str, str]) -> str:
+    """Statements that make a temporary table, empty again at commit, with an index on its first column."""
     fields = ", ".join(f"{identifier(column)} {kind}" for column, kind in columns.items())
     return (
         f"create temp table if not exists {name} ({fields}) on commit delete rows;"
         f" create index if not exists {name}_first on {name} ({identifier(next(iter(columns)))})"
     )
-
-
-@contextmanager
-def transaction(session: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """One transaction of session and warehouse: commits at the end of the block, rolls back on any error."""
-    session.execute("begin")
-    try:
-        yield
-        session.execute("commit")
-    except BaseException:
-        # a failed statement may have ended the transaction already
-        with suppress(duckdb.Error):
-            session.execute("rollback")
-        raise
-
-
-@contextmanager
-def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[DuckBatch]:
-    """One landing transaction, under the run lock from its first to its last statement."""
-    with transaction(session):
-        batch = DuckBatch(session, run)
-        batch.require_lock()
-        yield batch
-        batch.require_lock()
 
 
 @contextmanager
@@ -377,131 +192,3 @@ def landing_rows(run: Run) -> Iterator[RowBatch]:
             with suppress(psycopg2.Error):  # a lost connection has rolled back already
                 cursor.execute("rollback")
             raise
-
-
-@contextmanager
-def recorded(connection: Connection, warehouse: Warehouse, source: str, command: str) -> Iterator[Run]:
-    """The record of a run, closed as failed by an exception, where the connection still allows it."""
-    run = Run.start(connection, source, command)
-    try:
-        yield run
-    except BaseException as error:
-        with suppress(psycopg2.Error):
-            run.finish("failed", error=complaint(error, warehouse.uri))
-        raise
-
-
-def bar_digest(bar: str, columns: Sequence[str]) -> str:
-    """Postgres' side: the first 16 bytes of the SHA-256 of a bar's columns, as an expression over the alias `bar`."""
-    values = ", ".join(f"{bar}.{identifier(name)}" for name in columns)
-    return f"substring(sha256(convert_to(row({values})::text, 'UTF8')) from 1 for 16)"
-
-
-def prune(connection: Connection, table: StagingTable, keep: int) -> None:
-    """Let go of all but the newest `keep` bars of a symbol, whole minutes at a time; a digest of each stays."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            with surplus as (
-                select (timestamp / 60 + 1) * 60 as until
-                from {table.relation}
-                order by timestamp desc
-                offset %(keep)s limit 1
-            ),
-            pruned as (
-                delete from {table.relation}
-                where timestamp < (select until from surplus)
-                returning *
-            )
-            insert into ops.pruned_bars as known (symbol, timestamp, digest)
-            select %(symbol)s, pruned.timestamp, {bar_digest("pruned", list(table.columns))}
-            from pruned
-            on conflict (symbol, timestamp) do update set digest = excluded.digest
-            where known.digest <> excluded.digest
-            """,
-            {"keep": keep, "symbol": table.name},
-        )
-
-
-def vacuum(connection: Connection, tables: Sequence[str]) -> None:
-    """Make the room of dead rows usable again, in tables nobody has locked.
-
-    Autovacuum looks at shares of dead rows and may come hours apart; tables that are rewritten every 30 seconds stay
-    smaller with less, more often.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(f"vacuum (skip_locked, truncate false) {', '.join(tables)}")
-
-
-def last_run_was_clean(connection: Connection, source: str) -> bool:
-    """Whether the source's newest run ended and left no model behind, so that only new changes need building."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select status in ('done', 'partial') and models_failed = 0 from ops.sync_runs"
-            " where source = %s order by run_id desc limit 1",
-            (source,),
-        )
-        row = cursor.fetchone()
-    return bool(row and row[0])
-
-
-def built_fingerprint(connection: Connection, source: str) -> str | None:
-    """The digest of the project as all of the source's models were last built of it."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select project_fingerprint from ops.sync_runs"
-            " where source = %s and project_fingerprint is not null order by run_id desc limit 1",
-            (source,),
-        )
-        row = cursor.fetchone()
-    return row[0] if row else None
-
-
-def open_rejects(connection: Connection, source: str) -> Sequence[tuple[str, str, str, str, str]]:
-    """The unresolved rejects of a source, over REJECT_COLUMNS."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"select {', '.join(REJECT_COLUMNS)} from ops.rejected_rows where source = %s and resolved_at is null",
-            (source,),
-        )
-        return cursor.fetchall()
-
-
-def record_symbols(
-    connection: Connection, outcomes: Sequence[tuple[str, str, str | None, int | None, bool, str | None]]
-) -> None:
-    """Keep `ops.sync_symbols` current: one row per symbol, rewritten only where it differs.
-
-    Args:
-        connection: the run's.
-        outcomes: symbol, status, source table, newest bar read (Unix seconds), whether rows changed, error.
-    """
-    with connection.cursor() as cursor:
-        execute_values(
-            cursor,
-            """
-            insert into ops.sync_symbols as known
-                (symbol, status, source_table, source_newest, last_change_at, last_error, last_error_at)
-            select
-                symbol, status, source_table, to_timestamp(newest::bigint),
-                case when changed then clock_timestamp() end,
-                error, case when error is not null then clock_timestamp() end
-            from (values %s) as seen (symbol, status, source_table, newest, changed, error)
-            on conflict (symbol) do update set
-                status = excluded.status,
-                source_table = excluded.source_table,
-                source_newest = coalesce(excluded.source_newest, known.source_newest),
-                last_change_at = coalesce(excluded.last_change_at, known.last_change_at),
-                last_error = coalesce(excluded.last_error, known.last_error),
-                last_error_at = case
-                    when excluded.last_error is distinct from known.last_error
-                    then coalesce(excluded.last_error_at, known.last_error_at)
-                    else known.last_error_at
-                end
-            where excluded.last_change_at is not null
-                or (excluded.status, excluded.source_table) is distinct from (known.status, known.source_table)
-                or excluded.source_newest > known.source_newest
-                or excluded.last_error <> known.last_error
-            """,
-            outcomes,
-        )

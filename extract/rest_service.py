@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from extract.source_run import RestSource
-from extract.transform import TransformResult
+from extract.dbt_runner import TransformResult
+from extract.rest_run import RestSource
 from extract.unattended import Unattended
 
 TEST_EVERY = 3600.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +13,16 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from extract.errors import SettingsError
+
 ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = ROOT / "dbt_project"
 SQL = ROOT / "sql"
 BYBIT_CATEGORIES = ("linear", "inverse", "spot", "option")
+# Suffixes brokers put behind a symbol; the collector strips them, but may be told not to.
+BROKER_SUFFIXES = (".i", ".pro", ".raw", ".std", ".e", ".z", "m")
+PRICES = ("open", "high", "low", "close")
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
-class SettingsError(Exception):
-    """Settings that cannot work; the message names each one and what it needs."""
 
 
 def _upper(value: Any) -> Any:
@@ -212,6 +213,15 @@ class Project:
     def table(self, symbol: str, timeframe: str) -> str:
         """Name of one candle table."""
         return f"{symbol}_{timeframe.lower()}"
+
+
+def symbol_of(table: str, symbols: Iterable[str]) -> str | None:
+    """The configured symbol a table of the source file belongs to, by its name with or without a broker suffix."""
+    name = table.lower()
+    for symbol in symbols:
+        if name == symbol or name in {symbol + suffix for suffix in BROKER_SUFFIXES}:
+            return symbol
+    return None
 
 
 def load_project() -> Project:

@@ -25,10 +25,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from extract.http import ServiceError
-from extract.mt5_file import SourceError
-from extract.transform import TransformError
-from extract.warehouse import LockHeldError, WarehouseError, WarehouseUnavailableError
+from extract.errors import LockHeldError, SourceError, TransformError, WarehouseError, WarehouseUnavailableError
+from extract.rest import ServiceError
 
 log = logging.getLogger("tradehouse")
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import psycopg2
 import psycopg2.extensions
 
+from extract.errors import LockHeldError, WarehouseError, WarehouseUnavailableError
 from extract.settings import SQL, Settings
 
 Connection = psycopg2.extensions.connection
@@ -39,18 +40,6 @@ KEEPALIVE = {
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",  # milliseconds
 }
-
-
-class WarehouseError(Exception):
-    """The warehouse cannot be used; the message is one line that says what to fix."""
-
-
-class WarehouseUnavailableError(WarehouseError):
-    """The warehouse does not answer or broke off; it may be back the next moment."""
-
-
-class LockHeldError(Exception):
-    """Another run holds the lock; the message says which."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.accounts_world import AccountsWorld, accounts_world_on
-from tests.bybit_world import BybitWorld, bybit_world_on
-from tests.collector import Collector
-from tests.servers import (
+from tests.support.accounts_world import AccountsWorld, accounts_world_on
+from tests.support.bybit_world import BybitWorld, bybit_world_on
+from tests.support.collector import Collector
+from tests.support.servers import (
     DEBIAN_BINARIES,
     administer,
     debian_postgres,
@@ -21,7 +21,7 @@ from tests.servers import (
     start_again,
     timescaledb_binaries,
 )
-from tests.world import DATABASE, World, run_tradehouse
+from tests.support.world import DATABASE, World, run_tradehouse
 
 SMALL_CAP = 20
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector import Collector, bar, series
-from tests.faults.trading import M5, MONDAY, Market
-from tests.services import service
-from tests.world import World
+from tests.support.collector import Collector, bar, series
+from tests.support.services import service
+from tests.support.trading import M5, MONDAY, Market
+from tests.support.world import World
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.world import ROOT
+from tests.support.world import ROOT
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc")

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.faults.trading import Market
-from tests.services import await_that
-from tests.world import World
+from tests.support.services import await_that
+from tests.support.trading import Market
+from tests.support.world import World
 
 SEED = 20_250_106
 MOMENTS = 100

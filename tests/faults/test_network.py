@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.trading import Market
-from tests.proxy import Fault, Proxy
-from tests.services import await_that, service
-from tests.world import World
+from tests.support.proxy import Fault, Proxy
+from tests.support.services import await_that, service
+from tests.support.trading import Market
+from tests.support.world import World
 
 SEED = 20_250_108
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from extract.warehouse import LOCK_KEYS
-from tests.collector import SYMBOLS, Collector, bar, series
-from tests.faults.trading import M5, MONDAY, Market
-from tests.services import await_that, service
-from tests.world import ROOT, World
+from tests.support.collector import SYMBOLS, Collector, bar, series
+from tests.support.services import await_that, service
+from tests.support.trading import M5, MONDAY, Market
+from tests.support.world import ROOT, World
 
 LOCK_HOLDER = "select pid from pg_locks where locktype = 'advisory' and granted and objid = {}".format(LOCK_KEYS["mt5"])
-PROJECT = ("extract", "dbt_project", "macros", "sql")
+PROJECT = ("tradehouse", "extract", "serve", "collector", "dbt_project", "macros", "sql")
 
 
 @pytest.mark.only_on("embedded")
@@ -145,7 +145,7 @@ def test_project_files_changed_under_a_running_service(world: World) -> None:
     described = "select obj_description('candles'::regclass) like 'Told anew.%'"
     world.collector.write("EURUSD", series(MONDAY, 3))
     with service(
-        world, program=(sys.executable, "-m", "extract.cli"), environment={"PYTHONPATH": str(project)}
+        world, program=(sys.executable, "-m", "tradehouse.main"), environment={"PYTHONPATH": str(project)}
     ) as running:
         running.await_log("tests passed", seconds=120)
 

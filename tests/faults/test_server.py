@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector import Collector
 from tests.conftest import SMALL_CAP, Server
-from tests.faults.trading import Market
-from tests.services import RunningService, service
-from tests.world import World
+from tests.support.collector import Collector
+from tests.support.services import RunningService, service
+from tests.support.trading import Market
+from tests.support.world import World
 
 SEED = 20_250_107
 KILLS = 4

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector import SYMBOLS, Collector, CollectorError, bar, series
-from tests.faults.trading import M5, MONDAY
-from tests.services import service
-from tests.world import World
+from tests.support.collector import SYMBOLS, Collector, CollectorError, bar, series
+from tests.support.services import service
+from tests.support.trading import M5, MONDAY
+from tests.support.world import World
 
 LOCK_SECONDS = 10.0
 

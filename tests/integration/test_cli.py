@@ -13,14 +13,14 @@ import click
 import psycopg2.extensions
 import pytest
 
-from extract.cli import main
+from extract.dbt_runner import CANDLES
 from extract.settings import load_project
-from extract.transform import CANDLES
 from extract.warehouse import LOCK_KEYS
-from tests.collector import series
 from tests.conftest import Server
-from tests.servers import DEBIAN_PASSWORD, administer, free_port
-from tests.world import World, run_tradehouse
+from tests.support.collector import series
+from tests.support.servers import DEBIAN_PASSWORD, administer, free_port
+from tests.support.world import World, run_tradehouse
+from tradehouse.main import main
 
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
 

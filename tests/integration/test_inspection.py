@@ -19,10 +19,10 @@ from urllib.parse import quote
 import duckdb
 import pytest
 
-from extract.inspection import named_queries
-from tests.collector import bar, series
-from tests.servers import DEBIAN_PASSWORD
-from tests.world import World
+from serve.inspection import named_queries
+from tests.support.collector import bar, series
+from tests.support.servers import DEBIAN_PASSWORD
+from tests.support.world import World
 
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
 WEEK = 7 * 24 * 3600

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.world import ROOT, World
+from tests.support.world import ROOT, World
 
 CONTRACT = {"enforced": True}
 KEY: dict[str, Any] = {"name": "id", "data_type": "int", "constraints": [{"type": "primary_key"}]}

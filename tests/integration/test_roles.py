@@ -16,12 +16,12 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from tests.accounts_world import AccountsWorld
-from tests.collector import series
 from tests.conftest import Server
-from tests.fake_mt5 import info, position, trade
-from tests.servers import DEBIAN_PASSWORD, administer
-from tests.world import ROOT, World
+from tests.support.accounts_world import AccountsWorld
+from tests.support.collector import series
+from tests.support.fake_mt5 import info, position, trade
+from tests.support.servers import DEBIAN_PASSWORD, administer
+from tests.support.world import ROOT, World
 
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
 DATABASE = "least_privilege"

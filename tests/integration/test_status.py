@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from extract.demo_data import market_is_open
-from extract.landing import RETENTION_DAYS, TIDY_EVERY
+from collector.simulator import market_is_open
+from extract.records import RETENTION_DAYS, TIDY_EVERY
 from extract.settings import load_project
-from tests.collector import Collector, series
 from tests.conftest import Server
-from tests.world import World
+from tests.support.collector import Collector, series
+from tests.support.world import World
 
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
 TIMEFRAMES = load_project().timeframes

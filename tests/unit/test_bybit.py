@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from extract.bybit import (
+from extract.errors import SettingsError
+from extract.rest import LONGEST_WAIT, Bounds, HttpClient, Pace, ServiceError, UnavailableError, Unusable
+from extract.settings import load_settings
+from extract.sources.bybit.client import (
     HISTORY,
     LONGEST_SPAN,
     AccountError,
@@ -24,10 +27,8 @@ from extract.bybit import (
     milliseconds,
     signature,
 )
-from extract.bybit_sync import OVERLAP, Window, backfill_windows, sync_windows
-from extract.http import LONGEST_WAIT, Bounds, HttpClient, Pace, ServiceError, UnavailableError, Unusable
-from extract.settings import SettingsError, load_settings
-from tests.fake_bybit import KEY, SECRET, FakeBybit, days_ago, execution, now_ms, trades
+from extract.sources.bybit.source import OVERLAP, Window, backfill_windows, sync_windows
+from tests.support.fake_bybit import KEY, SECRET, FakeBybit, days_ago, execution, now_ms, trades
 
 BOUNDS = Bounds()
 NOW = datetime(2025, 3, 14, 15, 9, 26, tzinfo=timezone.utc)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.collector import BANDS, SYMBOLS, Collector, CollectorError, RawText, bar, series
+from tests.support.collector import BANDS, SYMBOLS, Collector, CollectorError, RawText, bar, series
 
 DBL_MAX = 1.7976931348623157e308
 COLUMN_ORDER = [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.demo_data import DemoSummary, write_demo_data
+from collector.simulator import DemoSummary, write_demo_data
 
 SCHEMA_SQL = Path(__file__).parents[2] / "sql" / "sqlite_schema.sql"
 SYMBOLS = [

@@ -15,8 +15,8 @@ import dotenv
 import pytest
 import yaml
 
-from extract.cli import main
 from extract.settings import Settings
+from tradehouse.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -173,7 +173,17 @@ def test_the_dockerfile_copies_what_exists_and_what_is_let_through() -> None:
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     copied = [words[1:-1] for line in text.splitlines() if (words := shlex.split(line, comments=True))[:1] == ["COPY"]]
     sources = {source for group in copied for source in group}
-    assert {"requirements.lock", "pyproject.toml", "extract", "macros", "sql", "dbt_project"} <= sources
+    assert {
+        "requirements.lock",
+        "pyproject.toml",
+        "tradehouse",
+        "extract",
+        "serve",
+        "collector",
+        "macros",
+        "sql",
+        "dbt_project",
+    } <= sources
     assert all((ROOT / source).exists() for source in sources)
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     assert ignored[1] == "*"

@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 import pytest
 from pydantic import SecretStr
 
-from extract.accounts_sync import BOUNDS
-from extract.http import Bounds, HttpClient, Pace, ServiceError
-from extract.mt5_accounts import MOST_PAGES, AccountService
-from tests.fake_mt5 import KEY, FakeMt5, info, position, trade
+from extract.rest import Bounds, HttpClient, Pace, ServiceError
+from extract.sources.accounts.client import MOST_PAGES, AccountService
+from extract.sources.accounts.source import BOUNDS
+from tests.support.fake_mt5 import KEY, FakeMt5, info, position, trade
 
 SINCE, UNTIL = datetime(2020, 1, 1, tzinfo=timezone.utc), datetime(2099, 1, 1, tzinfo=timezone.utc)
 

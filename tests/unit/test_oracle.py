@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector import SYMBOLS, Collector, bar, series
-from tests.oracle import COLUMNS, Candle, Tables, expected_tables, symbol_table
+from tests.support.collector import SYMBOLS, Collector, bar, series
+from tests.support.oracle import COLUMNS, Candle, Tables, expected_tables, symbol_table
 
 MIDNIGHT = 1_704_153_600  # 2024-01-02 00:00 UTC
 HOUR = 3600

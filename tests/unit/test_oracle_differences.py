@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.oracle import COLUMNS, SHAPE, Candle, DatabaseRow, Shape, row_differences, shape_differences
+from tests.support.oracle import COLUMNS, SHAPE, Candle, DatabaseRow, Shape, row_differences, shape_differences
 
 MIDNIGHT = datetime(2024, 1, 2, tzinfo=timezone.utc)
 CANDLE = Candle(open=1.5, high=2.0, low=1.0, close=1.5, zigzag={"a": [Decimal("1.0"), True]})

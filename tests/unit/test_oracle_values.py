@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector import Collector, RawText, bar
-from tests.oracle import COLUMNS, Candle, expected_tables
-from tests.oracle_values import JsonNull, parse_jsonb, same_json
+from tests.support.collector import Collector, RawText, bar
+from tests.support.oracle import COLUMNS, Candle, expected_tables
+from tests.support.oracle_values import JsonNull, parse_jsonb, same_json
 
 DAY = datetime(2024, 1, 2, tzinfo=timezone.utc)
 DBL_MAX = 1.7976931348623157e308

@@ -1,0 +1,1 @@
+"""What writes the SQLite file: the simulator behind `tradehouse demo-data`."""

@@ -1,0 +1,104 @@
+"""Landing in bulk: the rows of a DuckDB query, by COPY, on DuckDB's own connection to the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+import duckdb
+
+from extract.errors import WarehouseError
+from extract.landing import NEW_STAMP, Batch, StagingTable, temporary_table
+from extract.quoting import identifier, literal
+from extract.records import Run
+from extract.warehouse import LOCK_KEYS, Warehouse, redacted
+
+ALIAS = "wh"
+
+
+def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+    """Attach the warehouse to a DuckDB session as `wh`.
+
+    Raises:
+        WarehouseError: DuckDB's own client library is refused. Its message quotes the URI, so it is not passed on.
+    """
+    try:
+        session.execute(f"attach {literal(warehouse.dsn)} as {ALIAS} (type postgres)")
+    except duckdb.Error:
+        raise WarehouseError(
+            f"DuckDB cannot attach {redacted(warehouse.uri)}, although psycopg2 can: look for URI options that "
+            "only newer clients know"
+        ) from None
+
+
+@contextmanager
+def transaction(session: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """One transaction of session and warehouse: commits at the end of the block, rolls back on any error."""
+    session.execute("begin")
+    try:
+        yield
+        session.execute("commit")
+    except BaseException:
+        # a failed statement may have ended the transaction already
+        with suppress(duckdb.Error):
+            session.execute("rollback")
+        raise
+
+
+@contextmanager
+def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[DuckBatch]:
+    """One landing transaction, under the run lock from its first to its last statement."""
+    with transaction(session):
+        batch = DuckBatch(session, run)
+        batch.require_lock()
+        yield batch
+        batch.require_lock()
+
+
+class DuckBatch(Batch[str]):
+    """A batch whose rows are DuckDB queries; it is on DuckDB's own connection to the warehouse."""
+
+    def __init__(self, session: duckdb.DuckDBPyConnection, run: Run) -> None:
+        super().__init__(run, f"(select extracted_at from ops.sync_runs where run_id = {run.run_id})")
+        self._session = session
+        self.execute(f"update ops.sync_runs set extracted_at = {NEW_STAMP} where run_id = {run.run_id}")
+
+    def require_lock(self) -> None:
+        """Fail unless the run's own connection still holds the run lock: this is another one."""
+        self.execute(
+            "do $$ begin if not exists (select from pg_locks where locktype = 'advisory' and granted and classid = 0"
+            f" and objid = {LOCK_KEYS[self._run.source]} and pid = {self._run.connection.info.backend_pid})"
+            " then raise 'the run lock is lost'; end if; end $$"
+        )
+
+    def execute(self, sql: str) -> None:
+        """Run statements in the warehouse, inside the transaction."""
+        _execute(self._session, sql)
+
+    def copy(self, temporary: str, columns: Mapping[str, str], rows: str) -> None:
+        """COPY the rows of a DuckDB query into a temporary table; see `copy_to_temporary`."""
+        copy_to_temporary(self._session, temporary, columns, rows)
+
+    def load(self, target: StagingTable, rows: str) -> None:
+        """COPY the rows of a DuckDB query straight into the target, which must not hold any of their keys."""
+        columns = ", ".join(map(identifier, target.columns))
+        stamp = "(select extracted_at from postgres_query({}, {}))".format(
+            literal(ALIAS), literal(f"select extracted_at from ops.sync_runs where run_id = {self._run.run_id}")
+        )
+        self._session.execute(
+            f"insert into {ALIAS}.{target.relation} ({columns}, extracted_at) select {columns}, {stamp} from ({rows})"
+        )
+
+
+def copy_to_temporary(session: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], rows: str) -> None:
+    """COPY the rows of a DuckDB query into a temporary table of the open transaction's connection.
+
+    The table is empty again at commit. It has an index on its first column, by which its rows are told apart later.
+    """
+    _execute(session, temporary_table(name, columns))
+    session.execute("call pg_clear_cache()")  # or DuckDB may not know yet that there is a pg_temp
+    session.execute(f"insert into {ALIAS}.pg_temp.{name} {rows}")
+
+
+def _execute(session: duckdb.DuckDBPyConnection, sql: str) -> None:
+    session.execute(f"call postgres_execute({literal(ALIAS)}, {literal(sql)})")

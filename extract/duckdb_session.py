@@ -1,0 +1,67 @@
+"""DuckDB sessions with the SQLite and Postgres extensions, loaded from the installed wheels."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+
+from extract.errors import SourceError
+from extract.quoting import literal
+
+SQLITE_MAGIC = b"SQLite format 3\x00"
+EXTENSIONS = ("sqlite_scanner", "postgres_scanner")
+
+
+def open_session() -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB that can attach SQLite files and Postgres databases.
+
+    Nothing is fetched and nothing is written to the user's home: the extensions are files of the wheels
+    `duckdb-extension-*`, which must have DuckDB's exact version. The session's time zone is UTC, because a
+    naive TIMESTAMP is shifted by it on its way to Postgres.
+    """
+    session = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+    for name in EXTENSIONS:
+        package = resources.files(f"duckdb_extension_{name}")
+        file = package / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+        session.execute(f"load {literal(str(file))}")
+    session.execute("set TimeZone = 'UTC'")
+    return session
+
+
+def require_sqlite_file(path: Path) -> None:
+    """Refuse what is no SQLite file, before DuckDB attaches it without a word.
+
+    Raises:
+        SourceError: missing, a directory, unreadable, encrypted, or another kind of file.
+    """
+    if not path.exists():
+        raise SourceError(f"SQLITE_PATH: there is no file {path}")
+    if path.is_dir():
+        raise SourceError(f"SQLITE_PATH: {path} is a directory; name the file inside it")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise SourceError(f"SQLITE_PATH: {path} cannot be read: {error.strerror}") from None
+    if not head or head.startswith(SQLITE_MAGIC):  # an empty file is a database without tables
+        return
+    if all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
+        raise SourceError(f"SQLITE_PATH: {path} is a text file, not an SQLite database")
+    raise SourceError(
+        f"SQLITE_PATH: {path} is no readable SQLite database: encrypted (tradehouse needs it without a key), "
+        "damaged, or another kind of file"
+    )
+
+
+def exact_text(column: str) -> str:
+    """SQLite's side: a quoted column as text that gives the exact value back.
+
+    26 digits because SQLite's own 17 are not always the nearest ones (large exponents come back one unit
+    off); a blob as the literal x'…', which is neither a number nor JSON and so ends as a reject.
+    """
+    return (
+        f"case typeof({column}) when 'real' then printf('%!.26g', {column})"
+        f" when 'blob' then 'x''' || hex({column}) || '''' else {column} end as {column}"
+    )

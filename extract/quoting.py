@@ -1,0 +1,13 @@
+"""Values and names as SQL text, for the places where DuckDB, SQLite and Postgres take no parameter."""
+
+from __future__ import annotations
+
+
+def literal(text: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

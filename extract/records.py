@@ -1,0 +1,155 @@
+"""The records of runs: `ops.sync_runs`, and what is kept tidy with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+
+from extract.quoting import identifier
+from extract.warehouse import Connection, Warehouse, complaint
+
+RETENTION_DAYS = 30
+"""How long run records and resolved rejects are kept."""
+TIDY_EVERY = 100
+"""Runs from one cleaning up to the next: old records, dead rows."""
+TIDY_ROWS = 1000
+"""Records of each kind that one deletion takes at most, so that none takes long."""
+RECORDS = ("ops.sync_runs", "ops.sync_symbols", "ops.rejected_rows", "ops.pruned_bars")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The record of a run, `ops.sync_runs.run_id`, on the connection that holds the run lock."""
+
+    run_id: int
+    source: str
+    connection: Connection
+
+    @classmethod
+    def start(cls, connection: Connection, source: str, command: str) -> Run:
+        """Record that a run has begun, and that earlier ones which never ended were interrupted."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "update ops.sync_runs set status = 'interrupted', finished_at = clock_timestamp()"
+                " where source = %s and finished_at is null",
+                (source,),
+            )
+            cursor.execute(
+                "insert into ops.sync_runs (source, command, status, started_at)"
+                " values (%s, %s, 'running', clock_timestamp()) returning run_id",
+                (source, command),
+            )
+            row = cursor.fetchone()
+        assert row is not None
+        run = cls(row[0], source, connection)
+        if run.tidies:
+            run._tidy()
+        return run
+
+    @property
+    def tidies(self) -> bool:
+        """Whether it is this run's turn to clean up."""
+        return self.run_id % TIDY_EVERY == 0
+
+    def _tidy(self) -> None:
+        """Delete old records of the source, but for those that later runs read: see `Batch` and `cycle`."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "delete from ops.sync_runs where run_id in ("
+                " select run_id from ops.sync_runs"
+                " where source = %(source)s and started_at < clock_timestamp() - make_interval(days => %(days)s)"
+                # the clock of `extracted_at`
+                " and extracted_at is distinct from (select max(extracted_at) from ops.sync_runs)"
+                # what the tables were last built of
+                " and run_id is distinct from"
+                " (select max(run_id) from ops.sync_runs"
+                " where source = %(source)s and project_fingerprint is not null)"
+                " order by run_id limit %(rows)s)",
+                {"source": self.source, "days": RETENTION_DAYS, "rows": TIDY_ROWS},
+            )
+            cursor.execute(
+                "delete from ops.rejected_rows where ctid = any(array("
+                " select ctid from ops.rejected_rows"
+                " where source = %(source)s and resolved_at < clock_timestamp() - make_interval(days => %(days)s)"
+                " limit %(rows)s))",
+                {"source": self.source, "days": RETENTION_DAYS, "rows": TIDY_ROWS},
+            )
+
+    def update(self, **values: Any) -> None:
+        """Set columns of the run's record."""
+        assignments = ", ".join(f"{identifier(name)} = %s" for name in values)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"update ops.sync_runs set {assignments} where run_id = %s", (*values.values(), self.run_id))
+
+    def count(self, **values: int) -> None:
+        """Add to columns of the run's record."""
+        assignments = ", ".join(f"{identifier(name)} = {identifier(name)} + %s" for name in values)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"update ops.sync_runs set {assignments} where run_id = %s", (*values.values(), self.run_id))
+
+    def conclude(self, problems: Sequence[str], **values: Any) -> float:
+        """Close the record as `done`, or as `partial` with what went wrong; return the seconds the run took."""
+        return self.finish("partial" if problems else "done", error="; ".join(problems) or None, **values)
+
+    def finish(self, status: str, **values: Any) -> float:
+        """Close the record with `done`, `partial` or `failed`; return the seconds the run took."""
+        columns = {"status": status, **values}
+        assignments = "".join(f"{identifier(name)} = %s, " for name in columns)
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"update ops.sync_runs set {assignments}finished_at = clock_timestamp() where run_id = %s"
+                " returning extract(epoch from finished_at - started_at)",
+                (*columns.values(), self.run_id),
+            )
+            row = cursor.fetchone()
+        return float(row[0]) if row else 0.0
+
+
+@contextmanager
+def recorded(connection: Connection, warehouse: Warehouse, source: str, command: str) -> Iterator[Run]:
+    """The record of a run, closed as failed by an exception, where the connection still allows it."""
+    run = Run.start(connection, source, command)
+    try:
+        yield run
+    except BaseException as error:
+        with suppress(psycopg2.Error):
+            run.finish("failed", error=complaint(error, warehouse.uri))
+        raise
+
+
+def last_run_was_clean(connection: Connection, source: str) -> bool:
+    """Whether the source's newest run ended and left no model behind, so that only new changes need building."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select status in ('done', 'partial') and models_failed = 0 from ops.sync_runs"
+            " where source = %s order by run_id desc limit 1",
+            (source,),
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def built_fingerprint(connection: Connection, source: str) -> str | None:
+    """The digest of the project as all of the source's models were last built of it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select project_fingerprint from ops.sync_runs"
+            " where source = %s and project_fingerprint is not null order by run_id desc limit 1",
+            (source,),
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def vacuum(connection: Connection, tables: Sequence[str]) -> None:
+    """Make the room of dead rows usable again, in tables nobody has locked.
+
+    Autovacuum looks at shares of dead rows and may come hours apart; tables that are rewritten every 30 seconds stay
+    smaller with less, more often.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"vacuum (skip_locked, truncate false) {', '.join(tables)}")

@@ -1,0 +1,280 @@
+"""HTTP as every service of ours is asked: paced, timed out, retried within bounds, and without a secret in an error.
+
+What a service means by a reply is its own module's affair; here is what they share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import SecretStr
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_any,
+    stop_when_event_set,
+    wait_exponential,
+    wait_random,
+)
+
+from extract.errors import SourceError
+
+Answer = TypeVar("Answer")
+
+LONGEST_WAIT = 120.0
+"""Seconds to wait at most, whatever a service asks for."""
+BACKOFF = wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 1)
+
+
+class ServiceError(SourceError):
+    """A service cannot be used; the message is one line that says what to do, and holds no secret."""
+
+
+class UnavailableError(ServiceError):
+    """The service did not answer, or not with sense; the next attempt may fare better.
+
+    Attributes:
+        wait: seconds it asked to be left alone for, if it did.
+        reply: what it said all the same, if it did.
+    """
+
+    def __init__(self, message: str, wait: float | None = None, reply: Reply | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+        self.reply = reply
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long, how much and how often.
+
+    Attributes:
+        silence: seconds without a byte after which a reply is given up; a connection has ten at most.
+        reply: seconds a whole reply may take.
+        size: bytes of a reply, unpacked.
+        attempts: of one request.
+    """
+
+    silence: float = 30.0
+    reply: float = 120.0
+    size: int = 32 * 1024 * 1024
+    attempts: int = 8  # with some 65 seconds of waiting between them
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: 2xx, or a 4xx that is not about load."""
+
+    status: int
+    headers: Mapping[str, str]  # names in any case
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON, read once. NaN and Infinity pass, which Postgres will refuse item by item.
+
+        Raises:
+            UnavailableError: it is none; a proxy or a crash may have put in a word.
+        """
+        return self._parsed
+
+    @cached_property
+    def _parsed(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise UnavailableError(f"a reply is no JSON (HTTP {self.status}, {len(self.body):,} bytes)") from None
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """An item of a reply that cannot land.
+
+    Attributes:
+        key: what tells it from others of its reply, or a digest of it where it has nothing of the kind.
+        field: what is wrong.
+        reason: what is wrong with it.
+        payload: the item as JSON.
+    """
+
+    key: str
+    field: str
+    reason: str
+    payload: str
+
+
+def digest(payload: str) -> str:
+    """A key for an item that has none of its own."""
+    return "sha256:" + hashlib.sha256(payload.encode()).hexdigest()
+
+
+class Pace:
+    """Keeps requests at least so many seconds apart, by a clock that nobody sets."""
+
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._next = clock()
+
+    def wait(self) -> None:
+        """Wait for the next request's turn."""
+        ahead = self._next - self._clock()
+        if ahead > 0:
+            self._sleep(ahead)
+        self._next = max(self._next, self._clock()) + self._seconds
+
+
+class HttpClient:
+    """Sends signed or unsigned GET requests to one service.
+
+    Args:
+        address: such as https://host.
+        pace: shared by all requests and all their attempts.
+        secrets: what must not stand in an error.
+        bounds: of each request.
+        stop: when set, nothing is tried again and no wait goes on.
+        sleep: waits for so many seconds; for tests. By default the wait ends when `stop` is set.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        pace: Pace,
+        secrets: Iterable[SecretStr] = (),
+        bounds: Bounds | None = None,
+        stop: threading.Event | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.address = address
+        self._pace = pace
+        self._secrets = tuple(secrets)
+        self._stop = stop or threading.Event()
+        self._sleep = sleep or sleep_using_event(self._stop)
+        self._bounds = bounds or Bounds()
+        self._client = httpx.Client(follow_redirects=False)
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def get(
+        self,
+        target: str,
+        headers: Callable[[str], Mapping[str, str]] = lambda _: {},
+        deadline: float = math.inf,
+    ) -> Reply:
+        """Send one request, once.
+
+        Args:
+            target: path and query; what is percent-encoded already stays as it is.
+            headers: makes the headers from the query string as it is sent, at the moment it is sent.
+            deadline: when the reply has to be there at the latest, on the monotonic clock.
+
+        Raises:
+            UnavailableError: no reply, one of 429 or 5xx, or one that breaks off.
+            ServiceError: a reply that no further attempt would change.
+        """
+        self._pace.wait()
+        seconds = min(self._bounds.reply, deadline - time.monotonic())
+        silence = min(self._bounds.silence, seconds)
+        if seconds <= 0:
+            raise UnavailableError(f"there is no time left to ask {self.address}")
+        timeout = httpx.Timeout(silence, connect=min(10.0, silence))
+        request = self._client.build_request("GET", self.address + target, timeout=timeout)
+        request.headers.update(headers(request.url.query.decode("ascii")))
+        try:
+            response = self._client.send(request, stream=True)
+            try:
+                body = self._read(response, seconds)
+            finally:
+                response.close()
+        except httpx.HTTPError as error:
+            reason = self.masked(str(error)) or type(error).__name__
+            raise UnavailableError(f"{self.address} does not answer: {reason}") from None
+        reply = Reply(response.status_code, response.headers, body)
+        if reply.status == 429 or reply.status >= 500:
+            wait = _seconds(reply.headers.get("retry-after"))
+            raise UnavailableError(f"{self.address} answers HTTP {reply.status}", wait, reply)
+        if 300 <= reply.status < 400:
+            raise ServiceError(f"{self.address} redirects to another address (HTTP {reply.status})")
+        return reply
+
+    def _read(self, response: httpx.Response, seconds: float) -> bytes:
+        body = bytearray()
+        end = time.monotonic() + seconds
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > self._bounds.size:
+                raise ServiceError(f"{self.address} answers with more than {self._bounds.size:,} bytes")
+            if time.monotonic() > end:
+                raise UnavailableError(f"{self.address} takes longer than {seconds:.3g} s for one reply")
+        return bytes(body)
+
+    def retrying(self, attempt: Callable[[], Answer]) -> Answer:
+        """Call until it raises no `UnavailableError`, within bounds; its last one is passed on.
+
+        Between attempts it waits as long as the service asked for, else exponentially with jitter.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type(UnavailableError),
+            wait=_wait,
+            stop=stop_any(stop_after_attempt(self._bounds.attempts), stop_when_event_set(self._stop)),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            answer: Answer = retrying(attempt)
+        except UnavailableError as error:
+            tries = retrying.statistics["attempt_number"]
+            words = f"{error} (tried {tries} time{'s' * (tries != 1)})"
+            raise UnavailableError(words, error.wait, error.reply) from None
+        return answer
+
+    def masked(self, text: str) -> str:
+        """The text on one line, at a readable length, with the secrets masked.
+
+        What cannot be printed becomes a blank: NUL characters and halves of surrogate pairs, which JSON can spell and
+        Postgres does not keep, among it.
+        """
+        for secret in self._secrets:
+            text = text.replace(secret.get_secret_value(), "***")
+        text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+        return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.wait if isinstance(error, UnavailableError) else None
+    return BACKOFF(state) if asked is None else min(max(asked, 0.0), LONGEST_WAIT)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """What a Retry-After header asks for, as seconds or as a date."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        return parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""MT5 accounts, read from a service beside the terminals."""

@@ -1,0 +1,299 @@
+"""The MT5 account service over REST: what it is asked, and what of its answers can land.
+
+An item is judged by what has to be known of it later: its ticket, and that its numbers and times are some. What they
+mean is decided in SQL.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
+
+from extract.rest import HttpClient, Reply, ServiceError, UnavailableError, Unusable, digest
+
+PAGE = 1000
+"""Trades of a page, as many as the service gives."""
+MOST_PAGES = 100
+"""Pages of one account in one run; a service that always has one more would never be done with."""
+CLOCKS_APART = timedelta(days=1)
+"""Terminals stamp trades with their broker's clock, which may be most of a day from UTC either way."""
+FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=timezone.utc)
+LAST_MOMENT = datetime(2100, 1, 1, tzinfo=timezone.utc)
+DATE_AND_TIME = TypeAdapter(datetime)
+
+
+class RefusedError(ServiceError):
+    """The service says no, or something that cannot be its answer."""
+
+
+def _moment(value: object) -> object:
+    """Unix seconds or ISO 8601, within reason."""
+    if value is None or value == "":
+        return None
+    try:
+        if isinstance(value, str) and "-" in value:  # or pydantic would take digits for seconds, too
+            found = DATE_AND_TIME.validate_python(value)
+            found = found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found = datetime.fromtimestamp(value, timezone.utc)
+        else:
+            raise ValueError
+    except (ValueError, OverflowError, OSError):
+        raise ValueError("is neither Unix seconds nor ISO 8601") from None
+    if not FIRST_MOMENT <= found < LAST_MOMENT:
+        raise ValueError("is no time between 1970 and 2100")
+    return found
+
+
+def _ticket(value: object) -> str:
+    text = str(value)
+    if isinstance(value, bool) or not (isinstance(value, int | str) and text.isascii() and text.isdecimal()):
+        raise ValueError("is no number of a ticket")
+    if len(text) > 20:
+        raise ValueError("has more digits than a ticket has")
+    return text
+
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Amount = Number | None
+Text = Annotated[str, Field(strict=True)] | None
+Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+Ticket = Annotated[str, BeforeValidator(_ticket)]
+
+
+def _either(ours: str, native: str) -> Any:
+    """A field under the service's name or the terminal's own; it may be missing."""
+    return Field(default=None, validation_alias=AliasChoices(ours, native))
+
+
+class Info(BaseModel):
+    """What `info` must be like. Amounts are in the account's currency."""
+
+    balance: Number
+    equity: Number
+    margin: Amount = None
+    free_margin: Amount = _either("free_margin", "margin_free")
+    margin_level: Amount = None
+    currency: Text = None
+    leverage: Amount = None
+    profit: Amount = None
+    credit: Amount = None
+
+
+class Deal(BaseModel):
+    """What positions and past trades have in common."""
+
+    ticket: Ticket = Field(validation_alias=AliasChoices("ticket", "position_id"))
+    symbol: Annotated[str, Field(strict=True)]
+    type: Annotated[str, Field(strict=True)] | Annotated[int, Field(strict=True)]
+    volume: Number
+    open_price: Amount = _either("open_price", "price_open")
+    stop_loss: Amount = _either("sl", "stop_loss")
+    take_profit: Amount = _either("tp", "take_profit")
+    profit: Amount = None
+    swap: Amount = None
+    commission: Amount = None
+    comment: Text = None
+
+
+class Position(Deal):
+    """What an item of `positions` must be like."""
+
+    current_price: Amount = _either("current_price", "price_current")
+    open_time: Moment = _either("open_time", "time")
+
+
+class Trade(Deal):
+    """What an item of `history` must be like; `position_id` names the position it closed where `ticket` does not."""
+
+    position_id: Annotated[str | None, BeforeValidator(lambda value: None if value is None else _ticket(value))] = None
+    close_price: Amount = _either("close_price", "price_close")
+    open_time: Moment = _either("open_time", "time_open")
+    close_time: Moment = _either("close_time", "time_close")
+
+
+@dataclass
+class Listing:
+    """What an endpoint has said of an account.
+
+    Attributes:
+        items: ticket -> the item as JSON. Of `info` there is one, whose ticket is empty.
+        unusable: items that cannot land.
+        failure: why the rest could not be read; None where there is no rest.
+    """
+
+    items: dict[str, str] = field(default_factory=dict)
+    unusable: list[Unusable] = field(default_factory=list)
+    failure: str | None = None
+
+    @property
+    def error(self) -> str | None:
+        """Why the items are not all there is, the first unusable one named; None where they are."""
+        if self.failure or not self.unusable:
+            return self.failure
+        first, others = self.unusable[0], len(self.unusable) - 1
+        place = f" of ticket {first.key}" if first.key.isdecimal() else ""
+        return f"{first.field}{place}: {first.reason}{f', and {others} more unusable' if others else ''}"
+
+
+class AccountService:
+    """The service beside the terminals.
+
+    Args:
+        http: sends the requests.
+        key: what it asks for.
+    """
+
+    def __init__(self, http: HttpClient, key: SecretStr) -> None:
+        self._http = http
+        self._key = key
+
+    def info(self, account: str, deadline: float = math.inf) -> Listing:
+        """Balance and margins; `deadline`, here and below, is on the monotonic clock.
+
+        Nothing is raised: what went wrong is the listing's `failure`.
+        """
+        return self._listed(lambda listing: self._info(listing, account, deadline))
+
+    def positions(self, account: str, deadline: float = math.inf) -> Listing:
+        """The open positions."""
+        return self._listed(lambda listing: self._positions(listing, account, deadline))
+
+    def history(self, account: str, since: datetime, until: datetime, deadline: float = math.inf) -> Listing:
+        """The trades closed from `since` to `until`, of all pages; the pages before a failure are kept."""
+        return self._listed(lambda listing: self._history(listing, account, since, until, deadline))
+
+    def health(self) -> float:
+        """Ask for a sign of life; return the seconds it took.
+
+        Raises:
+            ServiceError: there is none.
+        """
+        started = time.monotonic()
+        reply = self._http.retrying(lambda: self._http.get("/health", self._headers))
+        if reply.status != 200:
+            raise RefusedError(f"{self._http.address} answers HTTP {reply.status}: is MT5_SERVICE_URL right?")
+        return time.monotonic() - started
+
+    def _listed(self, read: Callable[[Listing], None]) -> Listing:
+        listing = Listing()
+        try:
+            read(listing)
+        except ServiceError as error:
+            listing.failure = str(error)
+        return listing
+
+    def _info(self, listing: Listing, account: str, deadline: float) -> None:
+        data = self._ask(account, "info", {}, deadline).get("data")
+        if not isinstance(data, dict):
+            raise RefusedError("the reply has no data")
+        payload = json.dumps(data)
+        try:
+            Info.model_validate(data)
+        except ValidationError as error:
+            listing.unusable.append(Unusable("", *_fault(error), payload))
+        else:
+            listing.items[""] = payload
+
+    def _positions(self, listing: Listing, account: str, deadline: float) -> None:
+        _sort_in(listing, self._ask(account, "positions", {}, deadline), "positions", Position)
+
+    def _history(self, listing: Listing, account: str, since: datetime, until: datetime, deadline: float) -> None:
+        offset = 0
+        for _ in range(MOST_PAGES):
+            content = self._ask(
+                account,
+                "history",
+                {"from_date": _iso(since), "to_date": _iso(until), "limit": PAGE, "offset": offset},
+                deadline,
+            )
+            count = _sort_in(listing, content, "trades", Trade)
+            pagination = content.get("pagination") or {}
+            if not isinstance(pagination, dict):
+                raise RefusedError("pagination is no object")
+            if not pagination.get("has_more"):
+                return
+            if count == 0:
+                raise RefusedError(f"there is more after {offset} trades, but the next page is empty")
+            offset += count
+        raise RefusedError(f"there are more than {MOST_PAGES} pages: the first {offset:,} trades have been read")
+
+    def _ask(self, account: str, endpoint: str, query: dict[str, object], deadline: float) -> dict[str, Any]:
+        """One request and its reply, which is one of success and of this account."""
+        target = f"/api/mt5/account/{quote(account, safe='')}/{endpoint}"
+        if query:
+            target += "?" + urlencode(query)
+        try:
+            reply = self._http.retrying(lambda: self._attempt(target, deadline))
+        except UnavailableError as error:
+            if error.reply is not None and (complaint := self._complaint(error.reply)):
+                raise RefusedError(complaint) from None
+            raise
+        if complaint := self._complaint(reply):
+            raise RefusedError(complaint)
+        content = reply.json()
+        if not isinstance(content, dict) or content.get("success") is not True:
+            raise RefusedError(
+                f"the reply is not one of the service's (HTTP {reply.status}): is MT5_SERVICE_URL right?"
+            )
+        if content.get("account_id") is not None and str(content["account_id"]) != account:
+            raise RefusedError("the reply is about another account")
+        return content
+
+    def _attempt(self, target: str, deadline: float) -> Reply:
+        reply = self._http.get(target, self._headers, deadline)
+        if reply.status < 400:
+            reply.json()  # one that is no JSON deserves another attempt, too
+        return reply
+
+    def _headers(self, _: str) -> dict[str, str]:
+        return {"X-API-Key": self._key.get_secret_value()}
+
+    def _complaint(self, reply: Reply) -> str | None:
+        """What the service says is wrong, if it says so; its words may quote what it was sent."""
+        if reply.status in (401, 403):
+            return f"the service does not accept MT5_SERVICE_API_KEY (HTTP {reply.status})"
+        try:
+            content = reply.json()
+        except UnavailableError:
+            return None
+        if not isinstance(content, dict) or content.get("success") is not False:
+            return None if reply.status < 400 else f"the service answers HTTP {reply.status}"
+        words = [str(content[name]) for name in ("error_code", "error_message") if content.get(name)]
+        return self._http.masked(": ".join(words) or f"the service reports a failure (HTTP {reply.status})")
+
+
+def _sort_in(listing: Listing, content: dict[str, Any], name: str, kind: type[Position] | type[Trade]) -> int:
+    """Add the items of a reply to what has been listed; return how many there were."""
+    items = content.get(name)
+    if not isinstance(items, list):
+        raise RefusedError(f"the reply has no list of {name}")
+    for item in items:
+        payload = json.dumps(item)
+        try:
+            listing.items[kind.model_validate(item).ticket] = payload
+        except ValidationError as error:
+            ticket = item.get("ticket") if isinstance(item, dict) else None
+            key = str(ticket) if isinstance(ticket, int) else digest(payload)
+            listing.unusable.append(Unusable(key, *_fault(error), payload))
+    return len(items)
+
+
+def _fault(error: ValidationError) -> tuple[str, str]:
+    """Field and reason of the first thing that is wrong, in one line without the value."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = str(first["loc"][0]) if first["loc"] else "item"
+    reason = first["msg"].removeprefix("Value error, ")
+    return place, reason[:1].lower() + reason[1:]
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,1 @@
+"""Candles: the SQLite file that a MetaTrader 5 collector writes."""

@@ -1,0 +1,274 @@
+"""The file a MetaTrader 5 collector writes: which tables it has, and its bars as raw text.
+
+The read is one statement through `sqlite_query`, so that all symbols come from one snapshot and SQLite is
+released at once. DuckDB's attached scan is not used: it reads slices of a table on separate connections,
+tears rows written together and can drop the newest one (see DECISIONS.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from extract.duckdb_session import exact_text, require_sqlite_file
+from extract.errors import SourceBusyError, SourceError
+from extract.quoting import identifier, literal
+from extract.settings import PRICES, symbol_of
+
+AVERAGES = ("tema", "hrma", "smma")
+NUMBERS = (*PRICES, *AVERAGES)
+COLUMNS = (
+    "timestamp",
+    *PRICES,
+    "fractals",
+    "horizontal_trendlines",
+    "diagonal_trendlines",
+    "momentum_candles",
+    "keltner_channels",
+    *AVERAGES,
+    "zigzag",
+)
+TEXTS = tuple(name for name in COLUMNS if name not in (*NUMBERS, "timestamp"))
+
+
+@dataclass
+class SymbolOutcome:
+    """What became of one symbol in a run.
+
+    `status` is `landed`, `unchanged`, `empty` (its table has no rows), `missing` (no table) or `failed`.
+    """
+
+    symbol: str
+    status: str = "missing"
+    table: str | None = None
+    rows_read: int = 0
+    rows_changed: int = 0
+    rows_new: int = 0  # of those changed, the ones staging had no bar for
+    rows_gone: int = 0  # bars staging has of the time read, and the file has not
+    rejects: int = 0
+    newest: int | None = None  # Unix seconds, among the rows read
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the symbol needs nobody's attention."""
+        return self.status in {"landed", "unchanged", "empty"}
+
+
+@dataclass
+class Extraction:
+    """What one pass over the file gave, symbol by symbol; rows lie in the session's table `mt5_delta`."""
+
+    outcomes: dict[str, SymbolOutcome]
+    ignored_tables: list[str] = field(default_factory=list)
+    changed_grids: set[tuple[str, int]] = field(default_factory=set)
+    """(symbol, minutes) of every grid on which a changed row lies."""
+    error: str | None = None
+    """Why there are no outcomes: what kept the whole file from being read."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether file and symbols need nobody's attention."""
+        return not self.problems
+
+    @property
+    def problems(self) -> list[str]:
+        """What needs attention, each in one line."""
+        file = [self.error] if self.error else []
+        return file + [f"{name}: {outcome.error}" for name, outcome in self.outcomes.items() if not outcome.ok]
+
+    @property
+    def rows_read(self) -> int:
+        """Rows read from the file, all symbols together."""
+        return sum(outcome.rows_read for outcome in self.outcomes.values())
+
+    @property
+    def rows_changed(self) -> int:
+        """Rows that were new to staging or different there."""
+        return sum(outcome.rows_changed for outcome in self.outcomes.values())
+
+    @property
+    def rejects(self) -> int:
+        """Values that could not be read, among the rows read."""
+        return sum(outcome.rejects for outcome in self.outcomes.values())
+
+
+def read_file(
+    session: duckdb.DuckDBPyConnection, path: Path, since: Mapping[str, int | None], until: int | None = None
+) -> Extraction:
+    """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the table `mt5_raw`.
+
+    `until` (exclusive) leaves out later bars, and with them every row whose timestamp is no number. A symbol that
+    cannot be read is `failed` in the outcome and stops no other.
+
+    Raises:
+        SourceError: the file as a whole cannot be read.
+    """
+    with _attached(session, path):
+        extraction, tables = _find_tables(session, path, list(since))
+        selects = {symbol: _select(symbol, table, since[symbol], until) for symbol, table in tables.items()}
+        _read(session, selects, extraction)
+        for symbol in selects:
+            outcome = extraction.outcomes[symbol]
+            if outcome.status == "missing":
+                outcome.status = "unchanged" if outcome.rows_read or since[symbol] is not None else "empty"
+    return extraction
+
+
+def next_timestamp(session: duckdb.DuckDBPyConnection, path: Path, symbol: str, since: int, until: int) -> int | None:
+    """The oldest of a symbol's bars from `since` on and before `until`, Unix seconds; None where there is none.
+
+    Raises:
+        SourceError: the file as a whole cannot be read.
+    """
+    with _attached(session, path):
+        _, tables = _find_tables(session, path, [symbol])
+        if symbol not in tables:
+            return None
+        try:
+            ((oldest,),) = _sqlite(
+                session,
+                f"select cast(min(timestamp) as integer) from {identifier(tables[symbol])}"
+                f" where timestamp >= {since} and timestamp < {until}",
+            )
+        except duckdb.Error as error:
+            if _is_locked(error):
+                raise _locked(error) from None
+            return None  # whoever reads the symbol's bars will find out why
+    return None if oldest is None else int(oldest)
+
+
+@contextmanager
+def _attached(session: duckdb.DuckDBPyConnection, path: Path) -> Iterator[None]:
+    """The file as `mt5`. DuckDB opens it for each query and keeps no lock between them."""
+    require_sqlite_file(path)
+    session.execute(f"attach {literal(str(path))} as mt5 (type sqlite, read_only)")
+    try:
+        yield
+    finally:
+        session.execute("detach mt5")
+
+
+def _find_tables(
+    session: duckdb.DuckDBPyConnection, path: Path, symbols: Sequence[str]
+) -> tuple[Extraction, dict[str, str]]:
+    """Match the file's tables to the symbols; symbols without a usable table are settled in the outcome."""
+    columns: dict[str, set[str]] = {}
+    try:
+        for table, column in _sqlite(
+            session,
+            "select t.name, lower(c.name) from sqlite_master as t join pragma_table_info(t.name) as c"
+            " where t.type in ('table', 'view') and t.name not like 'sqlite\\_%' escape '\\'",
+        ):
+            columns.setdefault(table, set()).add(column)
+    except duckdb.Error as error:
+        if _is_locked(error):
+            raise _locked(error) from None
+        raise SourceError(f"SQLITE_PATH: {path} cannot be read: {_reason(error)}") from None
+
+    outcomes = {symbol: SymbolOutcome(symbol) for symbol in symbols}
+    candidates: dict[str, list[str]] = {}
+    ignored = []
+    for table in columns:
+        symbol = symbol_of(table, symbols)
+        if symbol is None:
+            ignored.append(table)
+        else:
+            candidates.setdefault(symbol, []).append(table)
+
+    tables = {}
+    for symbol, outcome in outcomes.items():
+        named = candidates.get(symbol, [])
+        exact = [table for table in named if table.lower() == symbol]
+        ignored += [table for table in named if exact and table not in exact]
+        chosen = exact or named
+        if not chosen:
+            outcome.error = "the file has no table for this symbol (has its terminal started?)"
+            continue
+        outcome.table = chosen[0]
+        lacking = [name for name in COLUMNS if name not in columns[chosen[0]]]
+        if len(chosen) > 1:
+            outcome.status = "failed"
+            outcome.error = f"several tables claim this symbol: {', '.join(sorted(chosen))}"
+        elif lacking:
+            outcome.status = "failed"
+            outcome.error = f"table {chosen[0]} lacks column {', '.join(lacking)}"
+        else:
+            tables[symbol] = chosen[0]
+    return Extraction(outcomes, sorted(ignored)), tables
+
+
+def _read(session: duckdb.DuckDBPyConnection, selects: Mapping[str, str], extraction: Extraction) -> None:
+    """Fill `mt5_raw` (every value as text) in one statement; symbol by symbol only where that one fails."""
+    texts = ", ".join(f"{name} varchar" for name in ("symbol", *COLUMNS))
+    session.execute(f"create or replace temp table mt5_raw ({texts})")
+    if not selects:
+        return
+    try:
+        _copy_raw(session, " union all ".join(selects.values()))
+    except duckdb.Error as error:
+        if _is_locked(error):
+            raise _locked(error) from None
+        for symbol in selects:
+            try:
+                _copy_raw(session, selects[symbol])
+            except duckdb.Error as failure:
+                extraction.outcomes[symbol].status = "failed"
+                extraction.outcomes[symbol].error = _reason(failure)
+    for symbol, rows in session.execute("select symbol, count(*) from mt5_raw group by symbol").fetchall():
+        extraction.outcomes[symbol].rows_read = rows
+
+
+def _select(symbol: str, table: str, since: int | None, until: int | None) -> str:
+    """SQLite's side: every value as text."""
+    key, *values = map(identifier, COLUMNS)
+    cells = [
+        # a whole number is one, whatever its storage class: 26 digits of 1736121600.0 are 1736121599.99…
+        f"case when typeof({key}) = 'real' and {key} = cast({key} as integer) then cast({key} as integer)"
+        f" else {key} end as {key}"
+    ]
+    cells += [exact_text(name) for name in values]
+    select = f"select {literal(symbol)} as symbol, {', '.join(cells)} from {identifier(table)}"
+    if until is not None:
+        return f'{select} where "timestamp" >= {since or 0} and "timestamp" < {until}'
+    if since is None:
+        return select
+    # text and blobs sort after every number, so the WHERE keeps them; NULL it does not. As an OR it would cost the
+    # index and read the whole table, and on its own it costs nothing where the key is the primary key
+    return f'{select} where "timestamp" >= {since} union all {select} where "timestamp" is null'
+
+
+def _copy_raw(session: duckdb.DuckDBPyConnection, select: str) -> None:
+    """Run SQLite's side into `mt5_raw`; bytes that are no UTF-8, which DuckDB cannot keep as text, become x'…'."""
+    cells = ", ".join(
+        f"coalesce(try(decode(encode({name}))), 'x''' || hex(encode({name})) || '''')" for name in COLUMNS
+    )
+    session.execute(f"insert into mt5_raw select symbol, {cells} from sqlite_query('mt5', {literal(select)})")
+
+
+def _sqlite(session: duckdb.DuckDBPyConnection, select: str) -> list[tuple[str, ...]]:
+    return session.execute(f"select * from sqlite_query('mt5', {literal(select)})").fetchall()
+
+
+def _is_locked(error: duckdb.Error) -> bool:
+    return re.search(r"\b(locked|busy)\b", str(error)) is not None
+
+
+def _locked(error: duckdb.Error) -> SourceBusyError:
+    return SourceBusyError(
+        f"the SQLite file is locked by another program ({_reason(error)}); it is read again next time"
+    )
+
+
+def _reason(error: duckdb.Error) -> str:
+    """The last clause of DuckDB's message, which is SQLite's own words."""
+    first_line = str(error).splitlines()[0]
+    words = first_line.rsplit('": ', 1)[-1].removeprefix("Invalid Input Error: ")
+    if "readonly database" in words:  # SQLite's answer to a read-only reader that finds a hot journal
+        return "its writer broke off in mid-transaction, and only a writer may roll that back: start the collector"
+    return words

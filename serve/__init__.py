@@ -1,0 +1,1 @@
+"""The read side: reads what the pipeline has made, and never writes."""

@@ -1,0 +1,1 @@
+"""Real Postgres, the real command."""

@@ -1,0 +1,548 @@
+"""Executions that have landed become trades: against independent numbers, and against a FIFO in plain Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import psycopg2
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from psycopg2.extras import execute_values
+
+from extract.dbt_runner import Dbt
+from extract.settings import Settings
+from extract.warehouse import Warehouse
+from tests.conftest import Server
+from tests.support.fifo_oracle import Execution, Ledger, cut, match
+
+BOTS = ("shortseller_001", "lxalgo_001", "momentum_001")
+BOT = BOTS[0]
+START = datetime(2025, 1, 6, tzinfo=timezone.utc)
+TABLES = ("int_bybit__fills", "completed_trades")
+MODELS = ("--select", "tag:bybit", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
+TRADE_VALUES = (
+    "entry_side, exit_side, entry_qty, entry_price, exit_price, entry_time, exit_time, entry_reason, exit_reason,"
+    " entry_attributed_by, exit_attributed_by, entry_commission, exit_commission, gross_pnl, net_pnl, pnl_pct,"
+    " total_commission, holding_duration_seconds"
+)
+
+
+@dataclass
+class House:
+    """A warehouse with the Bybit models built, and what has landed in it."""
+
+    connection: psycopg2.extensions.connection
+    dbt: Dbt
+    landed: dict[str, Execution] = field(default_factory=dict)
+    batch: datetime = START
+
+    def empty(self) -> None:
+        """As before anything has landed."""
+        self.landed.clear()
+        self.execute("truncate staging.bybit_executions, staging.int_bybit__fills, trading.completed_trades")
+
+    def land(self, executions: Sequence[Execution]) -> None:
+        """Land a batch; an execution that is there already is corrected."""
+        self.batch += timedelta(seconds=1)
+        self.landed.update({execution.exec_id: execution for execution in executions})
+        with self.connection.cursor() as cursor:
+            execute_values(
+                cursor,
+                "insert into staging.bybit_executions values %s on conflict (exec_id) do update set category ="
+                " excluded.category, exec_time = excluded.exec_time, payload = excluded.payload,"
+                " extracted_at = excluded.extracted_at",
+                [
+                    (each.exec_id, each.category, each.exec_time, json.dumps(each.payload), self.batch)
+                    for each in {each.exec_id: each for each in executions}.values()
+                ],
+            )
+
+    def increment(self) -> None:
+        """Run the increments as dbt ran them last."""
+        assert self.dbt.replay(self.connection, TABLES) == list(TABLES)
+
+    def build(self) -> None:
+        """Run dbt on the models."""
+        result = self.dbt.run("build", *MODELS)
+        assert result.ok, result.problems
+
+    def refresh(self) -> None:
+        """Run both tables' full refresh."""
+        result = self.dbt.run("run", "--select", *TABLES, "--full-refresh")
+        assert result.ok, result.problems
+
+    def test(self) -> list[str]:
+        """Run the data tests of the models; return which failed or warned."""
+        result = self.dbt.run("test", "--select", "tag:bybit", "--exclude-resource-type", "unit_test")
+        assert result.tests_passed
+        return sorted([*result.failed, *result.warned])
+
+    def execute(self, sql: str) -> None:
+        """Run a statement."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of a query."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+    def trades(self, symbol: str, columns: str = "entry_qty, entry_price, net_pnl") -> list[tuple[Any, ...]]:
+        """Trades of a symbol, first exit first; numbers as text."""
+        return self.query(
+            f"select {columns} from trading.completed_trades where symbol = '{symbol}'"
+            " order by exit_time, entry_time, trade_id"
+        )
+
+    def check(self) -> None:
+        """Demand what the oracle makes of all that has landed."""
+        ledger = match(self.landed.values(), BOTS)
+        trades = self.query(
+            "select category, symbol, bot_id, entry_order_id, exit_order_id, "
+            f"{TRADE_VALUES} from trading.completed_trades"
+        )
+        assert {tuple(row[:5]): row[5:] for row in trades} == expected_trades(ledger)
+        assert len(trades) == len(ledger.pairs)
+        lots = self.query(
+            "select exec_id, bot_id, attributed_by, side, opened_qty, open_qty, commission from trading.open_lots"
+        )
+        assert {row[0]: row[1:] for row in lots} == ledger.open_lots
+        unmatched = self.query(
+            "select exec_id, bot_id, attributed_by, quantity, unmatched_qty, commission"
+            " from trading.unmatched_executions where attributed_by <> 'not_a_fill'"
+        )
+        assert {row[0]: row[1:] for row in unmatched} == ledger.unmatched
+
+        matched = sum(2 * row[7] for row in trades)
+        accounted_for = matched + sum(row[5] for row in lots) + sum(row[4] for row in unmatched)
+        assert accounted_for == ledger.traded
+        fees = sum(row[21] for row in trades) + sum(row[6] for row in lots) + sum(row[5] for row in unmatched)
+        assert fees == ledger.fees_paid
+
+    def rows(self) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        """Both tables, without what tells only when rows were computed, and without void rows."""
+        return (
+            self.query(
+                "select to_jsonb(f) - 'settled_at' from staging.int_bybit__fills as f where not is_void"
+                " order by category, symbol, exec_time, seq, exec_id"
+            ),
+            self.query(
+                "select to_jsonb(t) - '{created_at,updated_at}'::text[] from trading.completed_trades as t"
+                " order by trade_id"
+            ),
+        )
+
+
+def expected_trades(ledger: Ledger) -> dict[tuple[str, ...], tuple[Any, ...]]:
+    """The oracle's pairs as rows of TRADE_VALUES."""
+    rows: dict[tuple[str, ...], tuple[Any, ...]] = {}
+    for key, pair in ledger.pairs.items():
+        net = pair.gross - pair.entry_commission - pair.exit_commission
+        ((entry_side, exit_side),) = pair.sides
+        entry_reasons, exit_reasons = zip(*pair.reasons, strict=True)
+        entry_found, exit_found = zip(*pair.attributed, strict=True)
+        opened, closed = min(pair.entry_times), max(pair.exit_times)
+        rows[key] = (
+            *(entry_side, exit_side, pair.quantity),
+            *(cut(pair.entry_value, pair.quantity), cut(pair.exit_value, pair.quantity), opened, closed),
+            *(min(entry_reasons), min(exit_reasons), min(entry_found), min(exit_found)),
+            *(pair.entry_commission, pair.exit_commission, pair.gross, net),
+            cut(net * 100, pair.invested) if pair.invested else None,
+            pair.entry_commission + pair.exit_commission,
+            Decimal(str((closed - opened).total_seconds())),
+        )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def built_house(server: Server) -> Iterator[House]:
+    uri = server.fresh_database("template1")
+    warehouse = Warehouse(uri, embedded=False)
+    with closing(psycopg2.connect(uri)) as connection:
+        connection.autocommit = True
+        warehouse.prepare(connection, [])
+        house = House(
+            connection, Dbt(Settings(tradehouse_home=server.directory / "trades"), warehouse, "", keep_project=True)
+        )
+        house.build()
+        house.build()  # as an increment, which can be replayed
+        yield house
+
+
+@pytest.fixture
+def house(built_house: House) -> House:
+    built_house.empty()
+    return built_house
+
+
+def fill(number: int, side: str, quantity: object, price: object, **more: Any) -> Execution:
+    """The execution of that number: one a minute, each of an order of its own, of the first bot."""
+    category = more.pop("category", "linear")
+    minute = more.pop("minute", number)
+    payload = {
+        "symbol": "BTCUSDT",
+        "orderId": f"order-{number}",
+        "orderLinkId": f"{BOT}:{side.lower()}:1736121600",
+        "side": side,
+        "execPrice": str(price),
+        "execQty": str(quantity),
+        "execFee": "0",
+        "feeCurrency": "USDT",
+        "execType": "Trade",
+        "closedSize": "",
+        "createType": "CreateByUser",
+        "stopOrderType": "",
+        "isMaker": False,
+        "seq": number,
+    }
+    return Execution(f"e{number:04d}", category, START + timedelta(minutes=minute), payload | more)
+
+
+# symbol: (fills as side, quantity, price; fee of each; trades as quantity, entry price, gross profit, first exit first)
+INDEPENDENT: dict[str, tuple[str, str, list[tuple[str, str, str]], str]] = {
+    # QuantConnect LEAN, fill to fill, first in, first out
+    "LEAN1": ("B1000@1.07 B1000@1.08 S1000@1.09 B1000@1.08 S2000@1.09", "1", [
+        ("1000", "1.07", "20"), ("1000", "1.08", "10"), ("1000", "1.08", "10")], "5"),
+    "LEAN2": ("B1000@1.07 B2000@1.08 S1000@1.09 B1000@1.08 S3000@1.09", "1", [
+        ("1000", "1.07", "20"), ("2000", "1.08", "20"), ("1000", "1.08", "10")], "5"),
+    "LEAN3": ("B1000@1.07 S2000@1.08 B1000@1.09", "1", [("1000", "1.07", "10"), ("1000", "1.08", "-10")], "3"),
+    # pyfolio
+    "PYFOLIO1": ("B2@10 S2@15", "0", [("2", "10", "10")], "0"),
+    "PYFOLIO2": ("B2@10 B2@15 S9@10", "0", [("2", "10", "0"), ("2", "15", "-10")], "0"),
+    "PYFOLIO3": ("B2@10 S4@15 B3@20", "0", [("2", "10", "10"), ("2", "15", "-10")], "0"),
+    "PYFOLIO4": ("B4@10 S2@15 B2@20", "0", [("2", "10", "10")], "0"),
+    # beancount
+    "BEANCOUNT7": ("B4@100 B5@111.11 B6@122.22 S7@122.22", "0", [
+        ("4", "100", "88.88"), ("3", "111.11", "33.33")], "0"),
+    "BEANCOUNT12": ("B4@100 B5@111.11 B6@122.22 S12@122.22", "0", [
+        ("4", "100", "88.88"), ("5", "111.11", "55.55"), ("3", "122.22", "0")], "0"),
+    "BEANCOUNT16": ("B4@100 B5@111.11 B6@122.22 S16@122.22", "0", [
+        ("4", "100", "88.88"), ("5", "111.11", "55.55"), ("6", "122.22", "0")], "0"),
+    # rotki: the basis of the 8 sold is 1340.5 + 1837.35
+    "ROTKI": ("B5@268.1 B15@612.45 B3@603.415 S8@612.45", "0", [
+        ("5", "268.1", "1721.75"), ("3", "612.45", "0")], "0"),
+}  # fmt: skip
+
+
+def test_independent_numbers(house: House) -> None:
+    number = 0
+    for symbol, (written, fee, _, _) in INDEPENDENT.items():
+        for one in written.split():
+            number += 1
+            quantity, price = one[1:].split("@")
+            side = "Buy" if one[0] == "B" else "Sell"
+            surplus = {"closedSize": "16"} if one == "S16@122.22" else {}
+            house.land([fill(number, side, quantity, price, symbol=symbol, execFee=fee, **surplus)])
+    house.increment()
+    house.check()
+    found = {
+        symbol: house.trades(symbol, "entry_qty::text, entry_price::text, gross_pnl::text") for symbol in INDEPENDENT
+    }
+    assert found == {symbol: trades for symbol, (_, _, trades, _) in INDEPENDENT.items()}
+    fees = dict(
+        house.query("select symbol, sum(total_commission)::int::text from trading.completed_trades group by symbol")
+    )
+    assert fees == {symbol: fees for symbol, (_, _, _, fees) in INDEPENDENT.items()}
+    left = house.query("select symbol, sum(open_qty)::text from trading.open_lots group by symbol")
+    assert dict(left) == {"PYFOLIO2": "5", "PYFOLIO3": "1", "PYFOLIO4": "4", "BEANCOUNT7": "8", "BEANCOUNT12": "3",
+                          "ROTKI": "15"}  # fmt: skip
+    assert house.query("select open_qty, price from trading.open_lots where symbol = 'ROTKI' order by price desc") == [
+        (12, Decimal("612.45")),
+        (3, Decimal("603.415")),
+    ]
+    assert house.query("select symbol, unmatched_qty from trading.unmatched_executions") == [("BEANCOUNT16", 1)]
+    assert house.test() == []
+
+
+decimals = st.sampled_from(["0.1", "0.3", "0.25", "1", "2", "3.000000000000000001"])
+senders = st.sampled_from([*BOTS[:2], *BOTS[:2], "stranger_1", None, None])
+orders = st.tuples(senders, st.sampled_from(["Buy", "Sell"]), st.integers(1, 3))
+nonsense = st.sampled_from([{"execPrice": "NaN"}, {"execQty": "Infinity"}, {"side": ""}, {"execQty": "0"}])
+
+
+@st.composite
+def executions(draw: st.DrawFn) -> Execution:
+    """An execution of one of a few orders; ids repeat, so that later ones correct earlier ones."""
+    bot, side, number = draw(orders)
+    category, symbol, base = draw(
+        st.sampled_from([("linear", "BTCUSDT", "BTC"), ("inverse", "BTCUSD", "BTC"), ("spot", "BTCUSDT", "BTC")])
+    )
+    reason = "entry" if number == 1 else "exit"
+    payload = {
+        "symbol": symbol,
+        "orderId": f"{bot}-{side}-{number}",
+        "orderLinkId": f"{bot}{draw(st.sampled_from([':', '-', '_']))}{reason}" if bot else "",
+        "side": side,
+        "execPrice": draw(st.sampled_from(["7", "100", "99999.5", "0.000123"])),
+        "execQty": draw(decimals),
+        "execFee": draw(st.sampled_from(["0", "0.01", "0.000000000000000007", "-0.003", "0.05"])),
+        "feeCurrency": draw(st.sampled_from(["USDT", "USD", base, "", "MNT"])),
+        "execType": draw(st.sampled_from(["Trade"] * 8 + ["BustTrade", "Funding", "UNKNOWN", "Settle"])),
+        "closedSize": draw(st.sampled_from(["", "0", "0", "0.3", "1", "2.5", "abc"])),
+        "stopOrderType": draw(st.sampled_from(["", "", "StopLoss"])),
+        "createType": "CreateByUser",
+        "isMaker": False,
+        "seq": draw(st.integers(0, 1)),
+    }
+    if draw(st.integers(0, 15)) == 0:
+        payload |= draw(nonsense)
+    moment = START + timedelta(minutes=draw(st.integers(0, 9)))
+    return Execution(f"e{draw(st.integers(0, 40))}", category, moment, payload)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],  # an example takes half a second: too much to shrink by
+)
+@given(history=st.lists(st.lists(executions(), min_size=1, max_size=14), min_size=1, max_size=6))
+def test_any_history_in_any_slices_equals_the_oracle_and_one_rebuild(
+    house: House, history: list[list[Execution]]
+) -> None:
+    house.empty()
+    for batch in history:
+        house.land(batch)
+        house.increment()
+        house.check()
+    in_increments = house.rows()
+    stamps = house.query("select trade_id, created_at, updated_at from trading.completed_trades order by trade_id")
+    house.refresh()
+    house.check()
+    assert house.rows() == in_increments
+    after = house.query("select trade_id, created_at, updated_at from trading.completed_trades order by trade_id")
+    assert after == stamps
+    house.execute("truncate staging.int_bybit__fills, trading.completed_trades")
+    house.increment()
+    assert house.rows() == in_increments
+
+
+def test_an_increment_without_anything_new_rewrites_no_row(house: House) -> None:
+    house.land([fill(1, "Buy", 2, 10), fill(2, "Sell", 1, 11)])
+    house.increment()
+    versions = "select xmin::text, ctid::text from {} order by ctid"
+    before = [house.query(versions.format(table)) for table in ("staging.int_bybit__fills", "trading.completed_trades")]
+    house.increment()
+    house.build()
+    after = [house.query(versions.format(table)) for table in ("staging.int_bybit__fills", "trading.completed_trades")]
+    assert after == before
+    assert [len(rows) for rows in after] == [2, 1]
+
+
+def test_a_late_fill_restates_what_follows_and_leaves_what_came_before(house: House) -> None:
+    house.land([fill(1, "Buy", 1, 10), fill(2, "Sell", 1, 11), fill(4, "Buy", 1, 20), fill(5, "Sell", 1, 21)])
+    house.increment()
+    first_batch = house.batch
+    house.land([fill(3, "Buy", 1, 15)])
+    house.increment()
+    house.check()
+    stamps = "entry_order_id, exit_order_id, net_pnl, created_at, updated_at"
+    assert house.trades("BTCUSDT", stamps) == [
+        ("order-1", "order-2", 1, first_batch, first_batch),
+        ("order-3", "order-5", 6, house.batch, house.batch),  # order-4 with order-5 is gone
+    ]
+    late = house.batch
+    house.land([fill(5, "Sell", 1, 22)])  # corrected
+    house.increment()
+    house.check()
+    assert house.trades("BTCUSDT", stamps)[1] == ("order-3", "order-5", 7, late, house.batch)
+
+
+def test_a_trade_whose_last_fill_turns_out_to_be_none_disappears(house: House) -> None:
+    house.land([fill(1, "Buy", 1, 10), fill(2, "Sell", 1, 11)])
+    house.increment()
+    house.land([fill(2, "Sell", 1, "NaN")])
+    house.increment()
+    house.check()
+    assert house.trades("BTCUSDT") == []
+    assert house.query("select exec_id, field, left_out, original from ops.rejected_executions") == [
+        ("e0002", "execPrice", "execution", "NaN")
+    ]
+    house.land([fill(2, "Sell", 1, 12, minute=0)])  # and then moved before its entry
+    house.increment()
+    house.check()
+    house.land([fill(2, "Sell", 1, 12, symbol="ETHUSDT")])
+    house.increment()
+    house.check()
+    house.land([fill(2, "Sell", 1, 12)])
+    house.increment()
+    house.check()
+    assert len(house.trades("BTCUSDT")) == 1
+
+
+def test_an_exit_that_closes_more_than_is_known_opens_no_reverse_position(house: House) -> None:
+    house.land(
+        [
+            fill(1, "Sell", 5, 10, closedSize="5"),  # the history begins inside a position
+            fill(2, "Buy", 1, 11, closedSize="0"),
+            fill(3, "Sell", 4, 12, closedSize="3"),  # closes 1 that is known and 2 that are not, opens 1
+        ]
+    )
+    house.increment()
+    house.check()
+    assert house.query("select exec_id, unmatched_qty from trading.unmatched_executions order by exec_id") == [
+        ("e0001", 5),
+        ("e0003", 2),
+    ]
+    assert house.query("select side, open_qty from trading.open_lots") == [("Sell", 1)]
+
+
+def test_bots_on_opposite_sides_of_one_symbol_are_not_taken_for_unknown_positions(house: House) -> None:
+    other = {"orderLinkId": f"{BOTS[1]}-entry"}
+    house.land([fill(1, "Buy", 3, 10, closedSize="0"), fill(2, "Sell", 2, 11, closedSize="2", **other)])
+    house.increment()
+    house.check()
+    lots = "select bot_id, side, open_qty from trading.open_lots order by bot_id"
+    assert house.query(lots) == [(BOTS[1], "Sell", 2), (BOT, "Buy", 3)]
+    assert house.query("select * from trading.unmatched_executions") == []
+
+
+def test_an_exit_by_the_exchange_belongs_to_the_only_bot_it_can_belong_to(house: House) -> None:
+    stop = {"orderLinkId": "", "stopOrderType": "StopLoss", "createType": "CreateByStopLoss"}
+    other = {"orderLinkId": f"{BOTS[1]}:entry"}
+    house.land(
+        [
+            fill(1, "Buy", 3, 10),
+            fill(2, "Sell", 1, 9, closedSize="1", **stop),
+            fill(3, "Buy", 1, 10, **other),
+            fill(4, "Sell", 1, 9, closedSize="1", **stop),  # of two, so of none
+            fill(5, "Sell", 2, 9),
+            fill(6, "Sell", 4, 9, closedSize="1", **stop),  # a stop opens nothing
+        ]
+    )
+    house.increment()
+    house.check()
+    columns = "bot_id, exit_order_id, exit_qty, exit_reason, exit_attributed_by"
+    assert house.trades("BTCUSDT", columns) == [
+        (BOT, "order-2", 1, "stop_loss", "open_position"),
+        (BOT, "order-5", 2, "sell", "link_id"),
+        (BOTS[1], "order-6", 1, "stop_loss", "open_position"),
+    ]
+    assert house.query(
+        "select exec_id, bot_id, attributed_by, unmatched_qty from trading.unmatched_executions order by exec_id"
+    ) == [("e0004", "unassigned", "several_positions", 1), ("e0006", BOTS[1], "open_position", 3)]
+    # one more holder at the time of the first stop, and it is nobody's any more
+    house.land([fill(7, "Buy", 1, 10, minute=1, **other)])
+    house.increment()
+    house.check()
+    assert "order-2" not in {order for _, order, *_ in house.trades("BTCUSDT", columns)}
+
+
+def test_amounts_by_kind_of_contract(house: House) -> None:
+    house.land(
+        [
+            # spot: 0.001 of the coin bought stays with the exchange, so 0.999 can be sold
+            fill(1, "Buy", 1, 100, category="spot", execFee="0.001", feeCurrency="BTC"),
+            fill(2, "Sell", "0.999", 110, category="spot", execFee="0.05"),
+            # inverse: dollars of contract, profit and fee in coin
+            fill(3, "Buy", 1000, 100, category="inverse", symbol="BTCUSD", execFee="0.002", feeCurrency="BTC"),
+            fill(4, "Sell", 1000, 125, category="inverse", symbol="BTCUSD", execFee="-0.001", feeCurrency="BTC"),
+        ]
+    )
+    house.increment()
+    house.check()
+    columns = "entry_qty::text, gross_pnl::text, entry_commission::text, exit_commission::text, net_pnl::text"
+    assert house.trades("BTCUSDT", columns) == [("0.999", "9.99", "0.1", "0.05", "9.84")]
+    assert house.trades("BTCUSD", columns + ", pnl_pct::text") == [("1000", "2", "0.002", "-0.001", "1.999", "19.99")]
+    assert house.query("select * from trading.open_lots") == []
+
+
+def test_what_is_no_fill_is_listed_or_kept_apart(house: House) -> None:
+    house.land(
+        [
+            fill(1, "Buy", 1, 10, execType="MovePosition"),
+            fill(2, "Buy", 1, 10, execType="SomethingNew"),
+            fill(3, "Buy", 1, 10, execType=None),
+            fill(4, "Sell", 1, 10, execType="Funding", execFee="-0.25"),
+            fill(5, "Buy", "", 10),
+            fill(6, "Sell", 1, 10, closedSize="much", execFee="0.1", feeCurrency="MNT"),
+        ]
+    )
+    house.increment()
+    house.check()
+    assert house.query("select exec_id, explanation from trading.unmatched_executions order by exec_id") == [
+        ("e0001", "execType MovePosition is not matched"),
+        ("e0002", "execType SomethingNew is not matched"),
+        ("e0003", "execType missing is not matched"),
+    ]
+    assert house.query("select exec_id, amount_paid from trading.funding_payments") == [("e0004", Decimal("-0.25"))]
+    assert house.query("select exec_id, field, left_out, original from ops.rejected_executions order by 1, 2") == [
+        ("e0005", "execQty", "execution", ""),
+        ("e0006", "closedSize", "value", "much"),
+        ("e0006", "feeCurrency", "value", "MNT"),
+    ]
+    assert house.test() == ["assert_executions_read"]
+
+
+def test_summaries(house: House) -> None:
+    house.land(
+        [
+            *(fill(number, "Buy", 1, 100, execFee="0.5") for number in range(1, 5)),
+            fill(5, "Sell", 1, 111, execFee="0.5", orderLinkId=f"{BOT}:take_profit:1736121900"),
+            fill(6, "Sell", 1, 106, execFee="0.5", orderLinkId=f"{BOT}:take_profit:1736121960"),
+            fill(7, "Sell", 1, 91, execFee="0.5", orderLinkId=f"{BOT}:stop_loss:1736122020"),
+            fill(8, "Sell", 1, 101, execFee="0.5", orderLinkId=f"{BOT}:stop_loss:1736122080", minute=1440),
+        ]
+    )
+    house.increment()
+    counts = "total_trades, winning_trades, losing_trades, breakeven_trades, total_pnl"
+    assert house.query(
+        f"select exit_date::text, {counts}, max_win, max_loss, total_fees, average_holding_seconds"
+        " from trading.completed_trades_summary order by exit_date"
+    ) == [("2025-01-06", 3, 2, 1, 0, 5, 10, -10, 3, 240), ("2025-01-07", 1, 0, 0, 1, 0, None, None, 1, 86_160)]
+    assert house.query(
+        f"select exit_reason, {counts}, win_rate_pct from trading.exit_reason_breakdown order by exit_reason"
+    ) == [("stop_loss", 2, 0, 1, 1, -10, 0), ("take_profit", 2, 2, 0, 0, 15, 100)]
+
+
+def test_a_new_bot_is_noticed_and_a_full_refresh_takes_it_in(house: House) -> None:
+    newcomer = {"orderLinkId": "newcomer_001:entry"}
+    house.land([fill(1, "Buy", 1, 10, **newcomer), fill(2, "Sell", 1, 11, **newcomer)])
+    house.increment()
+    assert house.trades("BTCUSDT", "bot_id") == [("unassigned",)]
+    house.execute("insert into trading.bots values ('newcomer_001', 'Newcomer', 'any', 'active', 'paper')")
+    assert house.test() == ["assert_fills_follow_the_list_of_bots"]
+    house.refresh()
+    assert house.trades("BTCUSDT", "bot_id") == [("newcomer_001",)]
+    assert house.test() == []
+    house.execute("delete from trading.bots where bot_id = 'newcomer_001'")
+
+
+def test_runs_show_as_sync_status(house: House) -> None:
+    house.execute(
+        "insert into ops.sync_runs (source, command, status, started_at, finished_at, rows_changed, error,"
+        " range_start, range_end) values"
+        " ('mt5', 'sync', 'done', '2025-01-06 00:00Z', '2025-01-06 00:01Z', 1, null, null, null),"
+        " ('bybit', 'bybit backfill', 'done', '2025-01-06 00:00Z', '2025-01-06 00:01Z', 7, null,"
+        "  '2024-10-06Z', '2025-01-06Z'),"
+        " ('bybit', 'bybit run', 'interrupted', '2025-01-06 01:00Z', '2025-01-06 01:00:30Z', 0, null, null, null),"
+        " ('bybit', 'bybit sync', 'running', '2025-01-06 02:00Z', null, 0, null, null, null)"
+    )
+    columns = "sync_type, status, trades_synced, duration_seconds, error_message"
+    assert house.query(f"select {columns} from trading.sync_status order by sync_started_at") == [
+        ("backfill", "completed", 7, 60, None),
+        ("hourly", "failed", 0, 30, "interrupted"),
+        ("manual", "running", 0, None, None),
+    ]
+    house.execute("delete from ops.sync_runs")
+
+
+def test_a_long_trade_id_is_a_digest_and_stays_the_same(house: House) -> None:
+    long = [fill(1, "Buy", 1, 10, orderId="a" * 36), fill(2, "Sell", 1, 11, orderId="b" * 36)]
+    house.land(long)
+    house.increment()
+    [(trade,)] = house.trades("BTCUSDT", "trade_id")
+    assert trade.startswith(f"{BOT}:")
+    assert len(trade) == len(BOT) + 1 + 64
+    house.refresh()
+    assert house.trades("BTCUSDT", "trade_id") == [(trade,)]
+    assert house.query("select trade_id from trading.completed_trades where length(trade_id) > 100") == []

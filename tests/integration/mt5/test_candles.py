@@ -1,0 +1,323 @@
+"""The candle tables equal the oracle after whatever the source does."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from tests.support.collector import RawText, bar, series
+from tests.support.world import World
+
+MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
+HOUR = 3600
+EMPTY_VALUE = 1.7976931348623157e308
+
+
+def test_first_load_of_all_symbols(world: World) -> None:
+    for table, _ in world.collector.execute("select name, 1 from sqlite_master where type = 'table'"):
+        world.collector.load_many(table, series(MONDAY, 40))
+    printed = world.sync_and_check()
+    assert "600 rows read, 600 changed" in printed
+    assert world.query("select count(*) from eurusd_h1") == [(4,)]
+
+
+def test_forming_bar_is_revised_until_its_last_revision_lands(world: World) -> None:
+    world.collector.write("EURUSD", series(MONDAY, 13))
+    world.sync_and_check()
+    for close in (1.5, 1.6):
+        world.collector.write("EURUSD", [bar(MONDAY + HOUR, close=close, high=2.0, fractals='{"peaks":[9]}')])
+        assert "1 changed" in world.sync_and_check()
+    assert world.query("select close, fractals->'peaks' from eurusd_h1 order by timestamp desc limit 1") == [(1.6, [9])]
+
+
+def test_dynamic_columns_move_to_the_newest_row_of_each_table(world: World) -> None:
+    world.collector.write("EURUSD", series(MONDAY, 12))
+    world.sync_and_check()
+    world.collector.write("EURUSD", [bar(MONDAY + HOUR)])
+    world.sync_and_check()
+    holders = world.query("select timestamp from eurusd_h1 where fractals is not null")
+    assert holders == [(datetime(2025, 1, 6, 1, tzinfo=timezone.utc),)]
+
+
+def test_late_rows_and_corrections_within_the_lookback_land(world: World) -> None:
+    rows = series(MONDAY, 48)
+    late = rows.pop(40)
+    world.collector.write("EURUSD", rows)
+    world.sync_and_check()
+    world.collector.write("EURUSD", [late, bar(MONDAY + 45 * 300, close=1.25, tema=None)])
+    assert "2 changed" in world.sync_and_check()
+
+
+def test_lookback_is_a_setting(world: World) -> None:
+    world.collector.write("EURUSD", series(MONDAY, 48))
+    world.sync_and_check()
+    world.collector.write("EURUSD", [bar(MONDAY, close=1.25)])
+    assert "0 changed" in world.sync()
+    world.settings["LOOKBACK_MINUTES"] = "600"
+    assert "1 changed" in world.sync_and_check()
+
+
+def test_rows_beyond_the_cap_are_pruned(small_world: World) -> None:
+    world = small_world
+    world.collector.load_many("EURUSD", series(MONDAY, 200))
+    world.sync_and_check()
+    assert world.query("select count(*) from eurusd_m5") == [(20,)]
+    world.collector.load_many("EURUSD", series(MONDAY + 200 * 300, 7))
+    world.sync_and_check()
+    assert world.query("select count(*) from eurusd_m5") == [(20,)]
+
+
+def test_the_cap_can_be_raised_and_lowered(world: World) -> None:
+    world.collector.load_many("EURUSD", series(MONDAY, 200))
+    for world.cap in (50, 120, 30):
+        world.sync_and_check()
+
+
+def test_a_row_older_than_the_cap_is_not_written_and_pruned_again_and_again(small_world: World) -> None:
+    world = small_world
+    rows = series(MONDAY, 40)
+    late = rows.pop(15)
+    world.settings["LOOKBACK_MINUTES"] = "600"
+    world.collector.write("EURUSD", rows)
+    world.sync_and_check()
+    world.collector.write("EURUSD", [late])
+    world.sync_and_check()
+    before = world.query("select xmin::text, ctid::text, timestamp from eurusd_m5 order by timestamp")
+    world.sync_and_check()
+    assert world.query("select xmin::text, ctid::text, timestamp from eurusd_m5 order by timestamp") == before
+
+
+def test_bad_symbol_tables_stop_no_other(world: World) -> None:
+    world.collector.drop("AUDJPY")
+    world.collector.execute("alter table AUDUSD drop column zigzag")
+    world.collector.execute("insert into AUDUSD (timestamp, open, high, low, close) values (60, 1, 1, 1, 1)")
+    for table in ("EURUSD", "XAUUSD"):
+        world.collector.write(table, series(MONDAY, 3))
+    printed = world.sync_and_check(code=1)
+    assert "AUDJPY: the file has no table for this symbol" in printed
+    assert "AUDUSD: table AUDUSD lacks column zigzag" in printed
+    assert "BTCUSD: table BTCUSD has no rows yet" in printed
+    assert world.query("select symbol, status from ops.sync_symbols where status <> 'empty' order by symbol") == [
+        ("audjpy", "missing"),
+        ("audusd", "failed"),
+        ("eurusd", "ok"),
+        ("xauusd", "ok"),
+    ]
+    assert world.query("select status from ops.sync_runs order by run_id desc limit 1") == [("partial",)]
+    world.collector.create(["AUDJPY"])
+    world.collector.execute("alter table AUDUSD add column zigzag text")
+    world.sync_and_check()
+
+
+def test_a_damaged_table_fails_alone(world: World) -> None:
+    for table in ("EURUSD", "GBPUSD", "USDJPY"):
+        world.collector.load_many(table, series(MONDAY, 300))
+    ((page,),) = world.collector.execute("select rootpage from sqlite_master where name = 'GBPUSD'")
+    ((size,),) = world.collector.execute("pragma page_size")
+    world.collector.execute("pragma wal_checkpoint(truncate)")
+    world.collector.close()
+    with world.sqlite_path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    printed = world.sync(code=1)
+    assert "GBPUSD: database disk image is malformed" in printed
+    assert world.query("select count(*) from eurusd_m5 union all select count(*) from gbpusd_m5") == [(300,), (0,)]
+
+
+def test_unusable_prices_leave_the_bar_out(world: World) -> None:
+    bad = [EMPTY_VALUE, float("inf"), float("-inf"), "abc", b"\x01\x02", "1_000", ""]
+    rows = [
+        bar(MONDAY + i * 300, **{column: value})
+        for i, (column, value) in enumerate(
+            (column, value) for column in ("open", "high", "low", "close") for value in bad
+        )
+    ]
+    world.collector.write("EURUSD", [*rows, bar(MONDAY + 60 * 300)])
+    world.sync_and_check()
+    assert world.query("select count(*) from eurusd_m5") == [(1,)]
+    rejected = world.query("select count(*), count(distinct bar_key) from ops.rejected_bars where left_out = 'bar'")
+    assert rejected == [(28, 28)]
+    originals = world.query(
+        "select original from ops.rejected_bars where bar_key::bigint < %s order by bar_key", MONDAY + 7 * 300
+    )
+    assert [row[0] for row in originals] == [
+        "1.7976931348623157e+308",
+        "Infinity",
+        "-Infinity",
+        "abc",
+        "x'0102'",
+        "1_000",
+        "",
+    ]
+
+
+def test_unreadable_indicator_values_are_null_and_the_rest_of_the_row_lands(world: World) -> None:
+    bad = [EMPTY_VALUE, float("inf"), float("-inf"), "abc", b"\x01", None]
+    rows = [bar(MONDAY + i * 300, tema=value, hrma=value, smma=value) for i, value in enumerate(bad)]
+    world.collector.write("EURUSD", rows)
+    world.sync_and_check()
+    assert world.query("select count(*), count(tema), count(hrma), count(smma), count(zigzag) from eurusd_m5") == [
+        (6, 0, 0, 0, 6)
+    ]
+    rejected = world.query("select original, count(*) from ops.rejected_bars group by original order by original")
+    assert rejected == [("abc", 3), ("x'01'", 3)]
+
+
+JSON_TEXTS = {
+    "dropped bracket": '{"peaks":],"bottoms":[{"index":1}]}',
+    "two dropped brackets": '{"peaks":],"bottoms":]}',
+    "the same characters inside a string": r'{"a":"x\":]"}',
+    "truncated": '{"peaks":[1,2',
+    "empty text": "",
+    "no JSON": "hello",
+    "NaN": '{"a":NaN}',
+    "escaped NUL": r'{"a":"\u0000"}',
+    "lone surrogate": r'{"a":"\ud800"}',
+    "single quotes": "{'a':1}",
+    "trailing comma": "[1,]",
+    "scalar": "17",
+    "JSON null": "null",
+    "very deep": "[" * 20_000 + "]" * 20_000,
+    "large number": '{"a":123456789012345678901234567890.10}',
+    "duplicate keys": '{"a":1,"a":2}',
+    "unicode": '{"a":"é€😀"}',
+    "blob": b'{"a":1}',
+    "NUL character": RawText(b'{"a":"x\x00y"}'),
+    "invalid UTF-8": RawText(b'{"a":"\xff\xfe"}'),
+}
+
+
+@pytest.mark.parametrize("column", ["zigzag", "fractals"])
+def test_json_is_repaired_kept_or_rejected(world: World, column: str) -> None:
+    rows = [bar(MONDAY + i * 300, **{column: text}) for i, text in enumerate(JSON_TEXTS.values())]
+    world.collector.write("EURUSD", rows)
+    world.collector.write("GBPUSD", series(MONDAY, 3))
+    world.sync_and_check()
+    kept = ["dropped bracket", "two dropped brackets", "the same characters inside a string", "scalar", "JSON null"]
+    kept += ["large number", "duplicate keys", "unicode"]
+    rejected = world.query("select bar_key::bigint from ops.rejected_bars where column_name = %s", column)
+    names = {name for i, name in enumerate(JSON_TEXTS) if (MONDAY + i * 300,) in rejected}
+    assert names == set(JSON_TEXTS) - set(kept)
+
+
+def test_seconds_are_cut_and_the_newest_row_of_a_minute_counts(world: World) -> None:
+    world.collector.write(
+        "EURUSD", [bar(MONDAY), bar(MONDAY + 20), bar(MONDAY + 59), bar(MONDAY + 60), bar(MONDAY + 307)]
+    )
+    world.sync_and_check()
+    # the older row of a minute changes nothing, the newest one does
+    world.collector.write("EURUSD", [bar(MONDAY + 20, close=9.0), bar(MONDAY + 330, close=8.0)])
+    world.sync_and_check()
+    assert world.query("select close from eurusd_m5 order by timestamp desc limit 1") == [(8.0,)]
+
+
+def test_a_bar_that_turns_bad_disappears_and_comes_back_when_it_is_good_again(small_world: World) -> None:
+    world = small_world
+    rows = series(MONDAY, 25)
+    world.collector.write("EURUSD", [*rows, bar(MONDAY + 24 * 300 + 30, close=7.0)])
+    world.sync_and_check()
+    for turn in (
+        [bar(MONDAY + 24 * 300 + 30, close="abc")],  # the older row of that minute takes its place
+        [bar(MONDAY + 24 * 300, open=EMPTY_VALUE)],  # now the minute has none
+        [bar(MONDAY + 18 * 300, low=float("inf"))],  # one in the middle of a full table
+        [bar(MONDAY + 24 * 300, close=1.75), bar(MONDAY + 18 * 300)],
+    ):
+        world.collector.write("EURUSD", turn)
+        world.sync_and_check()
+        before = world.query("select xmin::text, timestamp from eurusd_m5 order by timestamp")
+        world.sync_and_check()
+        assert world.query("select xmin::text, timestamp from eurusd_m5 order by timestamp") == before
+    assert world.query("select bar_key, original from ops.rejected_bars") == [(str(MONDAY + 24 * 300 + 30), "abc")]
+
+
+def test_resolved_rejects_stay_on_record(world: World) -> None:
+    world.collector.write("EURUSD", [bar(MONDAY, tema="abc")])
+    world.sync_and_check()
+    assert world.query("select original from ops.rejected_bars") == [("abc",)]
+    world.collector.write("EURUSD", [bar(MONDAY, tema=1.5)])
+    world.sync_and_check()
+    assert world.query("select * from ops.rejected_bars") == []
+    assert world.query("select original, resolved_at is not null from ops.rejected_rows") == [("abc", True)]
+
+
+def test_impossible_timestamps_are_rejected_and_hide_nothing(world: World) -> None:
+    in_milliseconds = MONDAY * 1000
+    world.collector.write("EURUSD", [*series(MONDAY, 3), bar(in_milliseconds), bar(-60), bar(4_102_444_800)])
+    world.sync_and_check()
+    world.collector.write("EURUSD", series(MONDAY + 900, 3))
+    world.sync_and_check()
+    rejected = world.query("select bar_key, column_name from ops.rejected_bars order by bar_key")
+    assert rejected == [(str(t), "timestamp") for t in (-60, in_milliseconds, 4_102_444_800)]
+
+
+def test_a_bar_from_the_future_does_not_hide_the_present(world: World) -> None:
+    tomorrow = int((datetime.now(timezone.utc) + timedelta(days=1)).timestamp()) // 86_400 * 86_400 + 86_400
+    world.collector.write("EURUSD", [*series(MONDAY, 3), bar(tomorrow)])
+    world.sync_and_check()
+    world.collector.write("EURUSD", series(MONDAY + 900, 3))
+    world.sync_and_check()
+    printed = world.sync("--test", code=1)
+    assert "failed: assert_no_candle_in_the_future: Got 9 results" in printed
+    # a failed test says nothing against the tables: they need no building again
+    assert "0 models built" in world.sync()
+
+
+def test_tables_in_another_case_with_a_suffix_or_of_no_symbol(world: World) -> None:
+    for table, other in {"EURUSD": "eurusd", "GBPUSD": "GBPUSD.pro", "USDJPY": "usdjpym"}.items():
+        world.collector.drop(table)
+        world.collector.create([other])
+        world.collector.write(other, series(MONDAY, 13))
+    world.collector.create(["XAUUSD.raw", "settings"])
+    world.collector.write("XAUUSD.raw", [bar(MONDAY, close=99.0)])
+    world.collector.write("XAUUSD", series(MONDAY, 2))
+    printed = world.sync_and_check()
+    assert "ignored tables: XAUUSD.raw, settings" in printed
+
+
+def test_two_tables_that_claim_one_symbol_are_not_mixed(world: World) -> None:
+    world.collector.drop("EURUSD")
+    world.collector.create(["EURUSD.i", "EURUSDm"])
+    world.collector.write("EURUSDm", series(MONDAY, 3))
+    assert "EURUSD: several tables claim this symbol: EURUSD.i, EURUSDm" in world.sync_and_check(code=1)
+
+
+def test_a_table_without_primary_key_keeps_the_row_written_last(world: World) -> None:
+    world.collector.execute("create table copy as select * from EURUSD")
+    world.collector.drop("EURUSD")
+    world.collector.execute("alter table copy rename to EURUSD")
+    world.collector.write("EURUSD", [bar(MONDAY, close=1.5)])
+    world.collector.write("EURUSD", [bar(MONDAY, close=1.6)])
+    world.sync()
+    assert world.query("select close from eurusd_m5") == [(1.6,)]
+    world.collector.execute(
+        "create table copy (timestamp, open, high, low, close, fractals, horizontal_trendlines,"
+        " diagonal_trendlines, momentum_candles, keltner_channels, tema, hrma, smma, zigzag)"
+    )
+    world.collector.execute("insert into copy select * from EURUSD")
+    world.collector.drop("EURUSD")
+    world.collector.execute("alter table copy rename to EURUSD")
+    world.collector.write("EURUSD", [bar(MONDAY) | {"timestamp": float(MONDAY), "close": 1.7}])
+    world.sync()
+    assert world.query("select close from eurusd_m5") == [(1.7,)]
+
+
+def test_no_row_is_lost_where_an_attached_scan_would_lose_one(world: World) -> None:
+    world.collector.write("EURUSD", [bar(timestamp) for timestamp in (1, 2, 3, 122_880)])
+    world.sync_and_check()
+    assert world.query("select timestamp from staging.eurusd order by 1") == [(1,), (2,), (3,), (122_880,)]
+
+
+def test_doubles_are_exact_to_the_last_bit(world: World) -> None:
+    awkward = [1.1234567890123457, 0.1 + 0.2, 5e-324, 1.4523142177899403e308, 2.2250738585072014e-308, 1 / 3]
+    rows = [bar(MONDAY + i * 300, open=v, high=v, low=v, close=v, tema=-v) for i, v in enumerate(awkward)]
+    world.collector.write("EURUSD", rows)
+    world.sync_and_check()
+    assert [row[0] for row in world.query("select close from eurusd_m5 order by timestamp")] == awkward
+
+
+def test_days_begin_at_midnight_utc_wherever_machine_and_server_are(world: World) -> None:
+    world.collector.load_many("EURUSD", series(MONDAY - 86_400, 3 * 288))
+    world.sync_and_check()
+    days = world.query("select extract(epoch from timestamp)::bigint from eurusd_d1 order by 1")
+    assert days == [(MONDAY - 86_400,), (MONDAY,), (MONDAY + 86_400,)]

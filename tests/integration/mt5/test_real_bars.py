@@ -1,0 +1,40 @@
+"""Real markets: 14 symbols, 20,000 bars each, as the collector would have written them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from tests.support.collector import bar
+from tests.support.world import World
+
+REAL_BARS = Path(__file__).parents[4] / "shared" / "data" / "real_bars.csv.gz"
+
+
+@pytest.mark.skipif(not REAL_BARS.exists(), reason="the file of real bars is not on this machine")
+def test_real_markets_equal_the_oracle_and_are_pruned(world: World) -> None:
+    world.collector.drop("AUDJPY")
+    with gzip.open(REAL_BARS, "rt", newline="") as file:
+        for symbol, lines in groupby(csv.DictReader(file), key=lambda line: line["symbol"]):
+            world.collector.load_many(
+                symbol,
+                (
+                    bar(
+                        int(line["timestamp"]),
+                        **{price: float(line[price]) for price in ("open", "high", "low", "close")},
+                    )
+                    for line in lines
+                ),
+            )
+    printed = world.sync_and_check(code=1)
+    assert "280,000 rows read, 280,000 changed" in printed
+    assert "AUDJPY: the file has no table for this symbol" in printed
+    assert world.query("select count(*) from eurusd_h4 union all select count(*) from btcusd_m30") == [
+        (10_000,),
+        (10_000,),
+    ]
+    assert "0 changed" in world.sync(code=1)

@@ -1,0 +1,1 @@
+"""What the tests share: worlds, oracles, servers and fake services."""

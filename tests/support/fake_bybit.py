@@ -1,0 +1,313 @@
+"""A Bybit of our own: a real HTTP server in its own process that holds executions and can be told to misbehave.
+
+It checks what Bybit checks: key, signature, recv_window, category, the seven days, the two years, limit and cursor,
+which it hands out percent-encoded and takes back only as it was. It lists newest first, ties in no order.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import hmac
+import json
+import random
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.fake_service import FakeHandler, FakeService, serve
+
+KEY = "kEyOfTheFakeBybit1"
+SECRET = "s3cretOfTheFakeBybitThatNobodyMaySee"
+DAY = 86_400_000
+"""Milliseconds."""
+CATEGORIES = ("linear", "inverse", "spot", "option")
+BOTS = ("shortseller_001", "lxalgo_001", "momentum_001")
+
+LAST = chr(sys.maxunicode)
+"""Sorts behind any text."""
+
+Item = Mapping[str, Any]
+Position = tuple[int, str]  # minus the time, and the digest
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def days_ago(days: float) -> int:
+    """Unix milliseconds."""
+    return now_ms() - int(days * DAY)
+
+
+def execution(exec_id: str, at: int, **overrides: Any) -> dict[str, Any]:
+    """One item as Bybit lists it, at Unix milliseconds."""
+    return {
+        "symbol": "BTCUSDT",
+        "orderType": "Market",
+        "underlyingPrice": "",
+        "orderLinkId": f"{BOTS[0]}-entry-{at // 1000}",
+        "side": "Sell",
+        "indexPrice": "",
+        "orderId": f"order-{exec_id}",
+        "stopOrderType": "UNKNOWN",
+        "leavesQty": "0",
+        "execTime": str(at),
+        "feeCurrency": "",
+        "isMaker": False,
+        "execFee": "0.0011",
+        "feeRate": "0.00055",
+        "execId": exec_id,
+        "tradeIv": "",
+        "blockTradeId": "",
+        "markPrice": "20000.5",
+        "execPrice": "20000",
+        "markIv": "",
+        "orderQty": "0.001",
+        "orderPrice": "19000",
+        "execValue": "20",
+        "execType": "Trade",
+        "execQty": "0.001",
+        "closedSize": "",
+        "seq": at % 1_000_000_007,
+        "createType": "CreateByUser",
+        **overrides,
+    }
+
+
+def trades(count: int, start: int, end: int, seed: int = 1) -> Iterator[dict[str, Any]]:
+    """So many executions between two moments (Unix milliseconds): bots that open and close, with ties in time."""
+    draw = random.Random(seed)
+    open_side: dict[tuple[str, str], str] = {}
+    at = start
+    for number in range(count):
+        if draw.random() > 0.2:
+            at = start + (end - start) * number // count
+        bot, symbol = draw.choice(BOTS), draw.choice(("BTCUSDT", "ETHUSDT", "SOLUSDT"))
+        entry = open_side.pop((bot, symbol), None)
+        side = draw.choice(("Buy", "Sell")) if entry is None else {"Buy": "Sell", "Sell": "Buy"}[entry]
+        if entry is None:
+            open_side[bot, symbol] = side
+        reason = "entry" if entry is None else draw.choice(("take_profit", "stop_loss", "signal"))
+        price = draw.randrange(1_000, 2_000)
+        yield execution(
+            f"{seed:04d}-{number:08d}",
+            at,
+            symbol=symbol,
+            side=side,
+            orderId=f"{seed}-{number}",
+            orderLinkId=f"{bot}-{reason}"[:36],
+            execPrice=str(price),
+            execQty="0.01",
+            closedSize="0" if entry is None else "0.01",
+            execFee=f"{price * 0.0000055:.8f}",
+            seq=number,
+        )
+
+
+class FakeBybit(FakeService):
+    """The parent's end: starts the server, fills it, breaks it, and asks what it has seen."""
+
+    module = "tests.support.fake_bybit"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment of a client that has the right key."""
+        return {"BYBIT_BASE_URL": self.url, "BYBIT_API_KEY": KEY, "BYBIT_API_SECRET": SECRET}
+
+    def add(self, items: Iterable[Item], category: str = "linear") -> None:
+        """List these executions from now on; one with a known execId is replaced."""
+        self._ask("add", category, [[int(item["execTime"]), item["execId"], json.dumps(item)] for item in items])
+
+    def add_text(self, at: int, text: str, category: str = "linear") -> None:
+        """List an item that is whatever text it is, at Unix milliseconds."""
+        self._ask("add", category, [[at, text, text]])
+
+    def generate(self, count: int, start: int, end: int, seed: int = 1) -> None:
+        """Add `trades(count, start, end, seed)` without sending them over."""
+        self._ask("generate", count, start, end, seed)
+
+    def next(self, *faults: Mapping[str, Any]) -> None:
+        """Treat the next requests like this, one each, before all goes on as usual. {} is an ordinary reply.
+
+        `code` (with `message`, `reset_in` milliseconds): a retCode. `status` (with `headers`): an HTTP status.
+        `cut`: the connection breaks off within the reply. `repeat`: the page before, again. `body`: this text.
+        `late`: an ordinary reply, after which these executions are listed.
+        """
+        self._ask("next", list(faults))
+
+    def always(self, **fault: Any) -> None:
+        """Treat every request like this until told otherwise; without arguments all is well again."""
+        self._ask("always", fault)
+
+    def clear(self) -> None:
+        """Forget all executions."""
+        self._ask("clear")
+
+    def skew(self, milliseconds: int) -> None:
+        """Set the server's clock so far ahead of ours."""
+        self._ask("skew", milliseconds)
+
+    def requests(self) -> list[tuple[float, str]]:
+        """When (seconds, monotonic) and with which query string it was asked since the last call of this."""
+        return [(float(at), str(query)) for at, query in self._ask("requests")]
+
+
+# --- the child's side ------------------------------------------------------------------------
+
+
+@dataclass
+class Book:
+    """The executions of a category, newest first; ties by a digest, which is no order anybody knows."""
+
+    items: dict[str, tuple[int, str, str]] = field(default_factory=dict)  # id -> (-time, digest, text)
+    listed: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def add(self, items: Iterable[tuple[int, str, str]]) -> None:
+        for at, key, text in items:
+            self.items[key] = (-at, hashlib.sha256(key.encode()).hexdigest()[:12], text)
+        self.listed = sorted(self.items.values())
+
+    def page(self, start: int, end: int, after: Position, limit: int) -> tuple[list[str], Position | None]:
+        """Texts within [start, end] behind a position, and the position to go on from if there are more."""
+        first = bisect.bisect_left(self.listed, max((-end, "", ""), (*after, LAST)))
+        found = [each for each in self.listed[first : first + limit + 1] if -each[0] >= start]
+        position = found[limit - 1][:2] if len(found) > limit else None
+        return [text for _, _, text in found[:limit]], position
+
+
+@dataclass
+class State:
+    """What the server knows; the handlers of several connections share it."""
+
+    books: dict[str, Book] = field(default_factory=lambda: {category: Book() for category in CATEGORIES})
+    faults: deque[dict[str, Any]] = field(default_factory=deque)
+    always: dict[str, Any] = field(default_factory=dict)
+    skew: int = 0
+    requests: list[tuple[float, str]] = field(default_factory=list)
+    last: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def time(self) -> int:
+        return now_ms() + self.skew
+
+    def perform(self, name: str, *arguments: Any) -> Any:
+        with self.lock:
+            if name == "add":
+                self.books[arguments[0]].add(arguments[1])
+            elif name == "generate":
+                made = [(int(item["execTime"]), item["execId"], json.dumps(item)) for item in trades(*arguments)]
+                self.books["linear"].add(made)
+            elif name == "next":
+                self.faults.extend(arguments[0])
+            elif name == "always":
+                self.always = arguments[0]
+            elif name == "clear":
+                self.books = {category: Book() for category in CATEGORIES}
+            elif name == "skew":
+                self.skew = arguments[0]
+            elif name == "requests":
+                seen, self.requests = self.requests, []
+                return seen
+            else:
+                raise ValueError(name)
+        return None
+
+
+class RefusalError(Exception):
+    """A retCode."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Handler(FakeHandler):
+    """One connection."""
+
+    state: State
+
+    def answer(self) -> None:
+        """Answer `GET /v5/execution/list`."""
+        state = self.state
+        path, _, query = self.path.partition("?")
+        with state.lock:
+            state.requests.append((time.monotonic(), query))
+            fault = state.faults.popleft() if state.faults else state.always
+            if path != "/v5/execution/list":
+                self.send(404, "")
+            elif "status" in fault:
+                self.send(fault["status"], fault.get("body", ""), fault.get("headers", {}))
+            elif "body" in fault:
+                self.send(200, fault["body"])
+            elif "repeat" in fault:
+                self.send(200, state.last)
+            else:
+                self._list_or_refuse(query, fault)
+
+    def _list_or_refuse(self, query: str, fault: Mapping[str, Any]) -> None:
+        headers = {}
+        try:
+            self._authenticate(query)
+            if "code" in fault:
+                if "reset_in" in fault:
+                    headers["X-Bapi-Limit-Reset-Timestamp"] = str(self.state.time + fault["reset_in"])
+                raise RefusalError(fault["code"], fault.get("message", "told so"))
+            result = self._list(query)
+        except RefusalError as refusal:
+            reply = {"retCode": refusal.code, "retMsg": str(refusal), "result": {}, "time": self.state.time}
+            self.send(200, json.dumps(reply), headers)
+            return
+        self.state.last = f'{{"retCode":0,"retMsg":"OK","result":{result},"retExtInfo":{{}},"time":{self.state.time}}}'
+        self.send(200, self.state.last, cut="cut" in fault)
+        if "late" in fault:
+            late = [(int(item["execTime"]), item["execId"], json.dumps(item)) for item in fault["late"]]
+            self.state.books["linear"].add(late)
+
+    def _authenticate(self, query: str) -> None:
+        key, timestamp = self.headers["X-BAPI-API-KEY"], self.headers["X-BAPI-TIMESTAMP"]
+        window = self.headers["X-BAPI-RECV-WINDOW"]
+        if key != KEY:
+            raise RefusalError(10003, "API key is invalid.")
+        origin = timestamp + key + window + query
+        if hmac.new(SECRET.encode(), origin.encode(), hashlib.sha256).hexdigest() != self.headers["X-BAPI-SIGN"]:
+            raise RefusalError(10004, f"error sign! origin_string[{origin}]")
+        if not self.state.time - int(window) <= int(timestamp) < self.state.time + 1000:
+            raise RefusalError(10002, "invalid request, please check your server timestamp or recv_window param")
+
+    def _list(self, query: str) -> str:
+        raw = dict(part.split("=", 1) for part in query.split("&"))
+        if raw.get("category") not in CATEGORIES:
+            raise RefusalError(10001, "category is wrong")
+        end = int(raw.get("endTime", self.state.time))
+        start = int(raw.get("startTime", end - 7 * DAY))
+        if not 0 <= end - start <= 7 * DAY:
+            raise RefusalError(10001, "The time range between startTime and endTime cannot exceed 7 days")
+        if start < self.state.time - 730 * DAY:
+            raise RefusalError(10001, "startTime is older than 2 years")
+        limit = int(raw.get("limit", "50"))
+        if not 1 <= limit <= 100:
+            raise RefusalError(10001, "limit is wrong")
+        texts, position = self.state.books[raw["category"]].page(start, end, _position(raw.get("cursor")), limit)
+        cursor = "" if position is None else f"{-position[0]}%3A{position[1]}%2C{-position[0]}%3A{position[1]}"
+        return f'{{"nextPageCursor":"{cursor}","category":"{raw["category"]}","list":[{",".join(texts)}]}}'
+
+
+def _position(cursor: str | None) -> Position:
+    """The position a cursor stands for; encoded once more, or not at all, it is no cursor."""
+    if cursor is None:
+        return (-(1 << 62), "")
+    half, _, other = cursor.partition("%2C")
+    at, _, digest = half.partition("%3A")
+    if half != other or not at.isdecimal() or len(digest) != 12:
+        raise RefusalError(10001, "cursor is invalid")
+    return (-int(at), digest)
+
+
+if __name__ == "__main__":
+    serve(State(), Handler)

@@ -1,0 +1,46 @@
+"""A pipeline under test whose source is a service of its own process instead of a file."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+from urllib.parse import quote
+
+from tests.support.servers import DEBIAN_PASSWORD
+from tests.support.world import World
+
+
+class Fake(Protocol):
+    """What a fake service tells its clients."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The environment of a client that has the right key."""
+
+
+AnyFake = TypeVar("AnyFake", bound=Fake)
+
+
+@dataclass
+class RestWorld(World, Generic[AnyFake]):
+    """A world whose command talks to a fake service; it has no SQLite file."""
+
+    fake: AnyFake = field(kw_only=True)
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings the command gets."""
+        return {"POSTGRESQL_URI": self.uri, "TRADEHOUSE_HOME": str(self.home), **self.fake.settings, **self.settings}
+
+    def call(self, *arguments: str, code: int) -> subprocess.CompletedProcess[str]:
+        """Run `tradehouse …`, demand its exit code, and that neither a secret nor a traceback shows."""
+        done = self.run(*arguments)
+        printed = done.stdout + done.stderr
+        assert done.returncode == code, printed
+        assert "Traceback" not in printed, printed
+        for secret in (*self.secrets, DEBIAN_PASSWORD, quote(DEBIAN_PASSWORD, safe="")):
+            assert secret not in printed
+        return done

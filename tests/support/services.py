@@ -1,0 +1,99 @@
+"""`tradehouse run` as a process of its own, watched by its log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.world import TRADEHOUSE, World
+
+
+def await_that(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait for a condition; fail with `what` was waited for when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} after {seconds} s"
+        time.sleep(0.02)
+
+
+@dataclass
+class RunningService:
+    """A `tradehouse run` process and what it has logged so far."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def await_log(self, text: str, *, times: int = 1, seconds: float = 60) -> None:
+        """Wait until the log holds the text so many times."""
+        self.await_that(lambda: self.log.count(text) >= times, f"{text!r} x {times} in the log", seconds)
+
+    def await_that(self, condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+        """Wait for a condition while the service lives."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, f"no {what} after {seconds} s:\n{self.log}"
+            time.sleep(0.05)
+
+    def await_ticks(self, count: int = 1, seconds: float = 60) -> None:
+        """Wait until so many more ticks have come to an end, well or not."""
+        self.await_log(" rows read, ", times=self.log.count(" rows read, ") + count, seconds=seconds)
+
+    def kill(self) -> None:
+        """End it as the kernel's out-of-memory killer would."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> int:
+        """Ask it to end and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@contextmanager
+def service(
+    world: World,
+    *arguments: str,
+    program: Sequence[str | Path] = (TRADEHOUSE,),
+    environment: Mapping[str, str] | None = None,
+    name: str = "service",
+) -> Iterator[RunningService]:
+    """A running service with a tick every second, killed at the end if it has not ended by itself.
+
+    Args:
+        world: where it works.
+        arguments: what follows `tradehouse run`.
+        program: another program than the installed command.
+        environment: variables beside the world's.
+        name: of its log file.
+    """
+    log_file = world.directory / f"{name}.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [*program, "run", "--every", "1", *arguments],
+            env={
+                **{"PATH": os.environ["PATH"], "HOME": str(world.directory), "TZ": "Asia/Tokyo"},
+                **world.environment,
+                **(environment or {}),
+            },
+            cwd=world.directory,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    running = RunningService(process, log_file)
+    try:
+        yield running
+        assert "Traceback" not in running.log
+    finally:
+        if process.poll() is None:
+            running.kill()

@@ -1,0 +1,144 @@
+"""One pipeline under test: a source file with its writer, a fresh database, and the `tradehouse` command."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+from tests.support.collector import Collector
+from tests.support.oracle import differences, expected_tables
+
+ROOT = Path(__file__).resolve().parents[2]
+DATABASE = "tradehouse_test"
+TRADEHOUSE = Path(sys.executable).parent / "tradehouse"
+
+
+def run_tradehouse(*arguments: str, environment: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, in a clean environment on a machine whose clock is in Tokyo."""
+    clean = {"PATH": os.environ["PATH"], "HOME": str(cwd), "TZ": "Asia/Tokyo", **environment}
+    return subprocess.run(
+        [TRADEHOUSE, *arguments],
+        env=clean,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@dataclass
+class World:
+    """What a test needs at hand; `cap` is the row cap the pipeline and the oracle are told."""
+
+    directory: Path
+    home: Path
+    uri: str
+    collector: Collector
+    cap: int = 10_000
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The source file."""
+        return self.directory / "trading_data.db"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings the command gets."""
+        return {
+            "SQLITE_PATH": str(self.sqlite_path),
+            "POSTGRESQL_URI": self.uri,
+            "TRADEHOUSE_HOME": str(self.home),
+            "MAX_ROWS_PER_TABLE": str(self.cap),
+            **self.settings,
+        }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `tradehouse` with the world's settings."""
+        return run_tradehouse(*arguments, environment=self.environment, cwd=self.directory)
+
+    def start(self, *arguments: str, wrapper: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Start `tradehouse` with the world's settings, behind a wrapping command if need be; do not wait for it."""
+        return subprocess.Popen(
+            [*wrapper, TRADEHOUSE, *arguments],
+            env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "TZ": "Asia/Tokyo", **self.environment},
+            cwd=self.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def sync(self, *arguments: str, code: int = 0) -> str:
+        """Run `tradehouse sync`, demand its exit code, and return all it printed."""
+        done = self.run("sync", *arguments)
+        printed = done.stdout + done.stderr
+        assert done.returncode == code, printed
+        assert "Traceback" not in printed, printed
+        return printed
+
+    def dbt(
+        self, *arguments: str, project: Path = ROOT / "dbt_project", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run plain dbt on the warehouse with what `tradehouse env` prints, the password added by hand."""
+        printed = self.run("env").stdout
+        exported = dict(
+            shlex.split(line)[1].split("=", 1) for line in printed.splitlines() if line.startswith("export ")
+        )
+        password = psycopg2.extensions.parse_dsn(self.uri).get("password", "")
+        return subprocess.run(
+            [Path(sys.executable).parent / "dbt", "--no-use-colors", *arguments],
+            env={
+                **{"PATH": os.environ["PATH"], "HOME": str(self.directory), "PGPASSWORD": password},
+                **(exported | {"DBT_PROJECT_DIR": str(project)} | variables),
+            },
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def check(self, source: Path | None = None) -> None:
+        """Demand that all 135 tables equal the oracle, row by row and value by value.
+
+        The oracle reads the source file, or the one given where the file itself has lost what has landed.
+        """
+        expected = expected_tables(source or self.sqlite_path, cap=self.cap)
+        with closing(psycopg2.connect(self.uri)) as connection:
+            found = differences(connection, expected)
+        assert not found, "\n".join(found)
+
+    def sync_and_check(self, code: int = 0) -> str:
+        """One cycle, then the comparison with the oracle."""
+        printed = self.sync(code=code)
+        self.check()
+        return printed
+
+    def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Rows of a query on the warehouse."""
+        with self.connection() as connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+            return list(cursor.fetchall())
+
+    def execute(self, sql: str) -> None:
+        """Run a statement on the warehouse and commit."""
+        with self.connection() as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            connection.commit()
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg2.extensions.connection]:
+        """A connection to the warehouse, closed at the end."""
+        with closing(psycopg2.connect(self.uri)) as connection:
+            yield connection

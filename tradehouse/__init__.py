@@ -1,0 +1,1 @@
+"""The command: prints, and exits with codes."""

@@ -1,0 +1,204 @@
+"""The `tradehouse bybit` commands: print, and exit with codes. No logic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from extract.settings import load_project, load_settings
+from extract.warehouse import open_warehouse
+from tradehouse.output import DONE, PARTIAL, PLAIN, err, out, print_outcome, print_warnings, progress, utc
+
+if TYPE_CHECKING:
+    from serve.trading_stats import BotStats, Measures, Stats
+
+DAYS_A_MONTH = 30.44
+BOT = click.option("--bot", metavar="BOT", help="Report this bot only; what is read serves all of them.")
+TEST = click.option("--test", "tests", is_flag=True, help="Run every dbt test of the trades, too.")
+
+
+@click.group()
+def bybit() -> None:
+    """Land the executions of a Bybit account and match them into completed trades.
+
+    Example: tradehouse bybit backfill --months 3 && tradehouse bybit stats
+    """
+
+
+@bybit.command("test")
+def check() -> None:
+    """Send one signed request per category and say what works. Touches no table.
+
+    Example: tradehouse bybit test
+    """
+    from extract.sources.bybit.source import open_bybit
+
+    settings = load_settings()
+    http, account = open_bybit(settings)
+    with http:
+        for category in settings.bybit_categories.split(","):
+            ahead = account.probe(category)
+            side = "ahead of" if ahead > 0 else "behind"
+            out.print(
+                f"{http.address} accepts the key, executions of {category} can be read; "
+                f"this machine's clock is {abs(ahead):.1f} s {side} Bybit's",
+                markup=False,
+            )
+
+
+@bybit.command()
+@click.option(
+    "--months", default=3, show_default=True, type=click.IntRange(1, 24), help="How far back; Bybit keeps 24 months."
+)
+@BOT
+@TEST
+def backfill(months: int, bot: str | None, tests: bool) -> None:
+    """Read past executions, oldest week first. Started again, it goes on after the last week that has landed.
+
+    Example: tradehouse bybit backfill --months 3
+    """
+    since = datetime.now(timezone.utc) - timedelta(days=months * DAYS_A_MONTH)
+    _run("bybit backfill", since, bot, tests)
+
+
+@bybit.command()
+@BOT
+@TEST
+def sync(bot: str | None, tests: bool) -> None:
+    """Read what is new since the last run, and the two hours before once more.
+
+    Example: tradehouse bybit sync --bot shortseller_001
+    """
+    _run("bybit sync", None, bot, tests)
+
+
+@bybit.command()
+@click.option("--every", default=3600, show_default=True, type=click.IntRange(1), help="Seconds between syncs.")
+def run(every: int) -> None:
+    """Sync unattended, on a steady tick, until SIGTERM; every dbt test of the trades runs hourly.
+
+    Example: tradehouse bybit run --every 3600
+    """
+    from extract.rest_run import RestSource
+    from extract.sources.bybit.service import BybitService
+    from extract.sources.bybit.source import SOURCE
+    from extract.unattended import serve
+
+    settings = load_settings()
+    settings.require_bybit_credentials()
+    source = RestSource(settings, load_project(), SOURCE, unattended=True)
+    serve(BybitService(source=source, every=float(every)), settings.log_level)
+
+
+@bybit.command()
+@click.option("--bot", metavar="BOT", help="Only this bot.")
+@click.option("--days", type=click.IntRange(1, 36_500), help="Only trades that ended so many days ago or less.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def stats(bot: str | None, days: int | None, as_json: bool) -> None:
+    """Tell which bot, by which exit, makes money: trades, win rate, PnL net of fees, holding time.
+
+    Example: tradehouse bybit stats --days 30
+    """
+    from serve.trading_stats import UnknownBotError, read_stats
+
+    try:
+        with open_warehouse(load_settings()).reading("bybit stats") as connection:
+            found = read_stats(connection, bot, days)
+    except UnknownBotError as error:
+        raise click.BadParameter(str(error), param_hint="--bot") from None
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), default=_plain, indent=2))
+    else:
+        _print_stats(found)
+
+
+def _run(command: str, since: datetime | None, bot: str | None, tests: bool) -> None:
+    from extract.rest_run import RestSource
+    from extract.sources.bybit.source import SOURCE, run_bybit
+    from serve.trading_stats import UnknownBotError, changed_trades, require_bot
+
+    settings = load_settings()
+    settings.require_bybit_credentials()
+    if bot is not None:
+        with open_warehouse(settings).reading(command) as connection:
+            try:
+                require_bot(connection, bot)
+            except UnknownBotError as error:
+                raise click.BadParameter(str(error), param_hint="--bot") from None
+    source = RestSource(settings, load_project(), SOURCE)
+    with progress() as report:
+        result = run_bybit(source, command, since=since, tests=tests, progress=report)
+    for problem in result.problems:
+        err.print(problem, markup=False)
+    print_warnings(result.transform)
+    read = f"{result.rows_read:,} executions read, {result.rows_changed:,} changed, {result.rows_rejected:,} set aside"
+    print_outcome(result.ok, result.seconds, read, result.transform, tests=tests)
+    if result.landed_since:
+        with open_warehouse(settings).reading(command) as connection:
+            trades = changed_trades(connection, result.landed_since)
+        for bot_id in trades if bot is None else [bot]:
+            out.print(f"{bot_id}: {trades.get(bot_id, 0):,} trades new or restated", markup=False)
+    sys.exit(DONE if result.ok else PARTIAL)
+
+
+def _print_stats(found: Stats) -> None:
+    span = "all trades" if found.since is None else f"trades that ended since {utc(found.since):%Y-%m-%d %H:%M} UTC"
+    table = Table(title=f"{span}; PnL net of fees, in the market's currency", **PLAIN)
+    for heading in ("bot", "market", "exit"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("trades", "won", "PnL", "fees", "held"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for bot in found.bots:
+        for row in _rows(bot):
+            table.add_row(*map(Text, row))
+    out.print(table)
+
+
+def _rows(bot: BotStats) -> list[tuple[str, ...]]:
+    """A line per market, then one per exit reason there; the name only once."""
+    rows = []
+    for market in bot.markets:
+        rows.append(("", market.market, "all", *_cells(market.total)))
+        rows += [("", "", reason, *_cells(measures)) for reason, measures in market.by_exit_reason.items()]
+    if not rows:
+        return [(bot.bot_id, "", "", "0", "", "", "", "")]
+    return [(bot.bot_id, *rows[0][1:]), *rows[1:]]
+
+
+def _cells(measures: Measures) -> tuple[str, ...]:
+    return (
+        f"{measures.trades:,}",
+        f"{measures.win_rate_pct:.1f}%",
+        _amount(measures.net_pnl),
+        _amount(measures.fees),
+        _duration(float(measures.average_holding_seconds)),
+    )
+
+
+def _amount(value: Decimal) -> str:
+    """Two decimals, which are cents of a dollar; more where the amount is less than one of those, as of a coin."""
+    return f"{value:,.2f}" if abs(value) >= Decimal("0.01") or value == 0 else f"{value:.8f}".rstrip("0")
+
+
+def _duration(seconds: float) -> str:
+    """A duration in its two greatest units."""
+    for (unit, length), (smaller, part) in (
+        (("d", 86_400), ("h", 3_600)),
+        (("h", 3_600), ("m", 60)),
+        (("m", 60), ("s", 1)),
+    ):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit} {int(seconds % length // part)}{smaller}"
+    return f"{seconds:.1f}s"
+
+
+def _plain(value: object) -> str:
+    """Times in ISO form and UTC; amounts as text, exactly."""
+    return utc(value).isoformat() if isinstance(value, datetime) else str(value)

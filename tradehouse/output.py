@@ -1,0 +1,75 @@
+"""What all commands print with: where to, how wide, how far along, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+if TYPE_CHECKING:
+    from extract.dbt_runner import TransformResult
+
+DONE, PARTIAL, COULD_NOT_RUN = 0, 1, 2
+
+PLAIN: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False}
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Report = Callable[[str, int | None, int | None], None]
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """A progress bar on a terminal; a line per step elsewhere."""
+    if not err.is_terminal:
+        seen: set[str] = set()
+
+        def line(step: str, _: int | None, total: int | None) -> None:
+            if step not in seen:
+                seen.add(step)
+                err.print(f"{step} …" if total is None else f"{step} ({total}) …", markup=False)
+
+        yield line
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda step, finished, total: bar.update(task, description=step, completed=finished or 0, total=total)
+
+
+def print_warnings(transform: TransformResult) -> None:
+    """A line for each test that warned."""
+    for name, message in transform.warned.items():
+        err.print(f"warning: {name}: {message}", markup=False)
+
+
+def print_outcome(ok: bool, seconds: float, read: str, transform: TransformResult, *, tests: bool) -> None:
+    """The line a run ends with; `read` says what came from the source, `tests` whether tests were asked for."""
+    counts = f"{read}; {transform.built} models built"
+    if tests:
+        counts += f", {transform.tests_passed} tests passed, {len(transform.warned)} warned"
+    out.print(f"{'done' if ok else 'partial'} in {seconds:.1f} s: {counts}")
+
+
+def utc(moment: datetime) -> datetime:
+    """The moment in UTC."""
+    return moment.astimezone(timezone.utc)
