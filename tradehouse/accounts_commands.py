@@ -108,7 +108,8 @@ def sync(as_json: bool, scheduled: bool, tests: bool) -> None:
     Example: tradehouse accounts sync --json
     """
     from extract.rest_run import RestSource
-    from extract.sources.accounts.source import SOURCE, AccountsResult, sync_accounts
+    from extract.sources.accounts.landing import SOURCE
+    from extract.sources.accounts.source import AccountsResult, sync_accounts
 
     settings = load_settings()
     settings.require_mt5_service()
@@ -144,8 +145,8 @@ def run(every: int) -> None:
     Example: tradehouse accounts run --every 300
     """
     from extract.rest_run import RestSource
+    from extract.sources.accounts.landing import SOURCE
     from extract.sources.accounts.service import AccountsService
-    from extract.sources.accounts.source import SOURCE
     from extract.unattended import serve
 
     settings = load_settings()

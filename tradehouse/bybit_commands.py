@@ -87,8 +87,8 @@ def run(every: int) -> None:
     Example: tradehouse bybit run --every 3600
     """
     from extract.rest_run import RestSource
+    from extract.sources.bybit.landing import SOURCE
     from extract.sources.bybit.service import BybitService
-    from extract.sources.bybit.source import SOURCE
     from extract.unattended import serve
 
     settings = load_settings()
@@ -121,7 +121,8 @@ def stats(bot: str | None, days: int | None, as_json: bool) -> None:
 
 def _run(command: str, since: datetime | None, bot: str | None, tests: bool) -> None:
     from extract.rest_run import RestSource
-    from extract.sources.bybit.source import SOURCE, run_bybit
+    from extract.sources.bybit.landing import SOURCE
+    from extract.sources.bybit.source import run_bybit
     from serve.trading_stats import UnknownBotError, changed_trades, require_bot
 
     settings = load_settings()

@@ -27,7 +27,7 @@ from extract.sources.bybit.client import (
     milliseconds,
     signature,
 )
-from extract.sources.bybit.source import OVERLAP, Window, backfill_windows, sync_windows
+from extract.sources.bybit.plan import OVERLAP, Window, backfill_windows, sync_windows
 from tests.support.fake_bybit import KEY, SECRET, FakeBybit, days_ago, execution, now_ms, trades
 
 BOUNDS = Bounds()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from extract.rest_service import RestService
 from extract.sources.bybit.client import BAN_PAUSE, BannedError
-from extract.sources.bybit.source import BybitResult, run_bybit
+from extract.sources.bybit.landing import BybitResult
+from extract.sources.bybit.source import run_bybit
 from extract.unattended import log
 
 
