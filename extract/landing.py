@@ -21,7 +21,8 @@ from psycopg2.extras import execute_values
 
 from extract.quoting import identifier, literal
 from extract.records import Run
-from extract.rejects import REJECT_COLUMNS
+from extract.rejects import ON_RECORD, REJECT_COLUMNS, REJECT_KEY
+from extract.warehouse import Connection
 
 Rows = TypeVar("Rows")
 
@@ -89,30 +90,34 @@ class Batch(ABC, Generic[Rows]):
             + ", extracted_at = excluded.extracted_at"
         )
 
-    def record_rejects(self, found: Rows, resolved: Rows) -> None:
-        """Write what could not be typed, and close what has become readable.
+    def record_rejects(self, found: Rows, settled: str) -> None:
+        """Write the rejects found that are new or have changed, and resolve those on record that are `settled`.
+
+        Postgres compares, by the key, so that the rejects on record cost nothing however many they are.
 
         Args:
-            found: over REJECT_COLUMNS: new or changed rejects.
-            resolved: over entity, row_key, column_name: rejects whose value is readable now.
+            found: over REJECT_COLUMNS. Of several with one key the first in order of reason and original counts.
+            settled: an SQL condition on `ops.rejected_rows as known`: its value was read again, or is gone. What is
+                among those found stays all the same.
         """
-        key = {"entity": "text", "row_key": "text", "column_name": "text"}
+        source, key = literal(self._run.source), ", ".join(REJECT_KEY)
+        same = " and ".join(f"known.{name} = found.{name}" for name in REJECT_KEY)
         self.copy("rejects_found", dict.fromkeys(REJECT_COLUMNS, "text"), found)
-        self.copy("rejects_resolved", key, resolved)
         self.execute(
-            "insert into ops.rejected_rows as target"
-            " (source, entity, row_key, column_name, reason, original, extracted_at)"
-            f" select {literal(self._run.source)}, entity, row_key, column_name, reason, original,"
-            f" {self._extracted_at} from rejects_found"
-            " on conflict (source, entity, row_key, column_name) do update"
+            f"insert into ops.rejected_rows as target (source, {', '.join(REJECT_COLUMNS)}, extracted_at)"
+            f" select {source}, found.*, {self._extracted_at}"
+            f" from (select distinct on ({key}) {', '.join(REJECT_COLUMNS)} from rejects_found"
+            f" order by {key}, reason, original) as found"
+            f" where not exists (select from ops.rejected_rows as known where known.source = {source} and {same}"
+            f" and known.reason = found.reason and known.original is not distinct from found.original and {ON_RECORD})"
+            f" on conflict (source, {key}) do update"
             " set reason = excluded.reason, original = excluded.original,"
-            " extracted_at = excluded.extracted_at, resolved_at = null"
+            " extracted_at = excluded.extracted_at, resolved_at = null, dismissed_at = null"
         )
         self.execute(
-            f"update ops.rejected_rows as target set resolved_at = {self._extracted_at}"
-            f" from rejects_resolved as gone where target.source = {literal(self._run.source)}"
-            " and target.entity = gone.entity and target.row_key = gone.row_key"
-            " and target.column_name = gone.column_name"
+            f"update ops.rejected_rows as known set resolved_at = {self._extracted_at}, dismissed_at = null"
+            f" where known.source = {source} and {ON_RECORD} and ({settled})"
+            f" and not exists (select from rejects_found as found where {same})"
         )
 
 
@@ -138,6 +143,11 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
         super().__init__(run, self.stamp)
 
     @property
+    def connection(self) -> Connection:
+        """The run's, in the middle of the transaction."""
+        return self._run.connection
+
+    @property
     def written(self) -> int:
         """Rows inserted or rewritten so far, temporary ones aside."""
         return self._written
@@ -149,13 +159,28 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
             self._written += max(cursor.rowcount, 0)
 
     def copy(self, temporary: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Copy tuples into a temporary table."""
+        """Copy tuples into a temporary table, instead of those of an earlier copy in this transaction."""
         with self._run.connection.cursor() as cursor:
-            cursor.execute(temporary_table(temporary, columns))
+            cursor.execute(f"{temporary_table(temporary, columns)}; delete from pg_temp.{temporary}")
             execute_values(cursor, f"insert into pg_temp.{temporary} values %s", rows, page_size=1000)
 
-    def take_out_refused(self, temporary: str, text: str, key: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Take the rows whose text Postgres does not accept as JSON out of a temporary table; what is left can be cast.
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Let the statements of the block fail by themselves: an error takes back what they wrote, nothing before."""
+        written = self._written
+        with self._run.connection.cursor() as cursor:
+            cursor.execute("savepoint apart")
+            try:
+                yield
+            except BaseException:
+                self._written = written
+                with suppress(psycopg2.Error):  # a lost connection has rolled back already
+                    cursor.execute("rollback to savepoint apart; release savepoint apart")
+                raise
+            cursor.execute("release savepoint apart")
+
+    def take_out_invalid_json(self, temporary: str, text: str, key: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Delete the rows of a temporary table whose text is not JSON to Postgres; what is left can be cast.
 
         Returns:
             The values of the `key` columns of each.

@@ -1,15 +1,15 @@
-"""HTTP as every service of ours is asked: paced, timed out, retried within bounds, and without a secret in an error.
+"""HTTP as every API of ours is asked: paced, within bounds of time and size, retried, no secret in an error.
 
-What a service means by a reply is its own module's affair; here is what they share.
+What an API means by a reply is its own module's affair; here is what they share.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -30,25 +30,26 @@ from tenacity import (
     wait_random,
 )
 
+from extract.deadline import ending_at, limited
 from extract.errors import SourceError
 
 Answer = TypeVar("Answer")
 
 LONGEST_WAIT = 120.0
-"""Seconds to wait at most, whatever a service asks for."""
+"""Seconds to wait at most between two attempts, whatever an API asks for."""
 BACKOFF = wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 1)
 
 
 class ServiceError(SourceError):
-    """A service cannot be used; the message is one line that says what to do, and holds no secret."""
+    """An API cannot be used; the message is one line that says what to do, and holds no secret."""
 
 
 class UnavailableError(ServiceError):
-    """The service did not answer, or not with sense; the next attempt may fare better.
+    """No reply, or one that makes no sense; the next attempt may go better.
 
     Attributes:
-        wait: seconds it asked to be left alone for, if it did.
-        reply: what it said all the same, if it did.
+        wait: seconds the API asks to wait before the next request; None if it does not say.
+        reply: the reply, if there was one.
     """
 
     def __init__(self, message: str, wait: float | None = None, reply: Reply | None = None) -> None:
@@ -63,8 +64,8 @@ class Bounds:
 
     Attributes:
         silence: seconds without a byte after which a reply is given up; a connection has ten at most.
-        reply: seconds a whole reply may take.
-        size: bytes of a reply, unpacked.
+        reply: seconds a whole reply may take: connecting, headers and body.
+        size: bytes of a reply, before and after decompression.
         attempts: of one request.
     """
 
@@ -83,10 +84,10 @@ class Reply:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON, read once. NaN and Infinity pass, which Postgres will refuse item by item.
+        """The body as JSON, read once. NaN and Infinity pass here; Postgres judges them item by item.
 
         Raises:
-            UnavailableError: it is none; a proxy or a crash may have put in a word.
+            UnavailableError: it is not JSON; a proxy may have answered, or the API may have crashed.
         """
         return self._parsed
 
@@ -95,29 +96,7 @@ class Reply:
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise UnavailableError(f"a reply is no JSON (HTTP {self.status}, {len(self.body):,} bytes)") from None
-
-
-@dataclass(frozen=True)
-class Unusable:
-    """An item of a reply that cannot land.
-
-    Attributes:
-        key: what tells it from others of its reply, or a digest of it where it has nothing of the kind.
-        field: what is wrong.
-        reason: what is wrong with it.
-        payload: the item as JSON.
-    """
-
-    key: str
-    field: str
-    reason: str
-    payload: str
-
-
-def digest(payload: str) -> str:
-    """A key for an item that has none of its own."""
-    return "sha256:" + hashlib.sha256(payload.encode()).hexdigest()
+            raise UnavailableError(f"a reply is not JSON (HTTP {self.status}, {len(self.body):,} bytes)") from None
 
 
 class Pace:
@@ -143,7 +122,7 @@ class Pace:
 
 
 class HttpClient:
-    """Sends signed or unsigned GET requests to one service.
+    """Sends signed or unsigned GET requests to one API.
 
     Args:
         address: such as https://host.
@@ -169,7 +148,7 @@ class HttpClient:
         self._stop = stop or threading.Event()
         self._sleep = sleep or sleep_using_event(self._stop)
         self._bounds = bounds or Bounds()
-        self._client = httpx.Client(follow_redirects=False)
+        self._client = limited(httpx.Client(follow_redirects=False, headers={"Accept-Encoding": "gzip"}))
 
     def __enter__(self) -> HttpClient:
         return self
@@ -191,7 +170,7 @@ class HttpClient:
             deadline: when the reply has to be there at the latest, on the monotonic clock.
 
         Raises:
-            UnavailableError: no reply, one of 429 or 5xx, or one that breaks off.
+            UnavailableError: no whole reply in time, or one of 429 or 5xx.
             ServiceError: a reply that no further attempt would change.
         """
         self._pace.wait()
@@ -202,13 +181,17 @@ class HttpClient:
         timeout = httpx.Timeout(silence, connect=min(10.0, silence))
         request = self._client.build_request("GET", self.address + target, timeout=timeout)
         request.headers.update(headers(request.url.query.decode("ascii")))
+        end = time.monotonic() + seconds
         try:
-            response = self._client.send(request, stream=True)
-            try:
-                body = self._read(response, seconds)
-            finally:
-                response.close()
+            with ending_at(end):
+                response = self._client.send(request, stream=True)
+                try:
+                    body = self._read(response)
+                finally:
+                    response.close()
         except httpx.HTTPError as error:
+            if isinstance(error, httpx.TimeoutException) and time.monotonic() >= end:
+                raise UnavailableError(f"{self.address} gives no whole reply within {seconds:.3g} s") from None
             reason = self.masked(str(error)) or type(error).__name__
             raise UnavailableError(f"{self.address} does not answer: {reason}") from None
         reply = Reply(response.status_code, response.headers, body)
@@ -219,52 +202,84 @@ class HttpClient:
             raise ServiceError(f"{self.address} redirects to another address (HTTP {reply.status})")
         return reply
 
-    def _read(self, response: httpx.Response, seconds: float) -> bytes:
+    def _read(self, response: httpx.Response) -> bytes:
+        """The body, decompressed piece by piece, so that it never takes more memory than it may have bytes."""
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip"):
+            words = self.masked(encoding)
+            raise ServiceError(f"{self.address} answers with Content-Encoding {words}; tradehouse asked for gzip")
+        gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         body = bytearray()
-        end = time.monotonic() + seconds
-        for piece in response.iter_bytes():
-            body += piece
-            if len(body) > self._bounds.size:
+        received = 0
+        for piece in response.iter_raw():
+            received += len(piece)
+            try:
+                # a limit of 0 would be none, but there is always room for one byte too many
+                body += gzip.decompress(piece, self._bounds.size + 1 - len(body)) if gzip else piece
+            except zlib.error:
+                raise UnavailableError(f"{self.address} answers with damaged gzip") from None
+            if max(received, len(body)) > self._bounds.size:
                 raise ServiceError(f"{self.address} answers with more than {self._bounds.size:,} bytes")
-            if time.monotonic() > end:
-                raise UnavailableError(f"{self.address} takes longer than {seconds:.3g} s for one reply")
+        if gzip and received and (gzip.unused_data or not gzip.eof):
+            raise UnavailableError(f"{self.address} answers with damaged gzip")
         return bytes(body)
 
-    def retrying(self, attempt: Callable[[], Answer]) -> Answer:
+    def retrying(self, attempt: Callable[[], Answer], deadline: float = math.inf) -> Answer:
         """Call until it raises no `UnavailableError`, within bounds; its last one is passed on.
 
-        Between attempts it waits as long as the service asked for, else exponentially with jitter.
+        Between attempts it waits as long as the API asked for, else exponentially with jitter. A wait that would end
+        behind the `deadline` (monotonic clock) is not begun.
         """
+        exhausted = stop_any(stop_after_attempt(self._bounds.attempts), stop_when_event_set(self._stop))
+
+        def ended(state: RetryCallState) -> bool:
+            wait = max(state.upcoming_sleep, _asked(state) or 0.0)
+            return exhausted(state) or time.monotonic() + wait > deadline
+
         retrying = Retrying(
             retry=retry_if_exception_type(UnavailableError),
             wait=_wait,
-            stop=stop_any(stop_after_attempt(self._bounds.attempts), stop_when_event_set(self._stop)),
+            stop=ended,
             sleep=self._sleep,
             reraise=True,
         )
         try:
             answer: Answer = retrying(attempt)
         except UnavailableError as error:
+            left = deadline - time.monotonic()
+            if error.wait is not None and error.wait > left:
+                asks = f" and asks to wait {error.wait:,.0f} s, with {max(left, 0.0):,.0f} s left for all of it"
+                raise UnavailableError(f"{error}{asks}", error.wait, error.reply) from None
             tries = retrying.statistics["attempt_number"]
             words = f"{error} (tried {tries} time{'s' * (tries != 1)})"
             raise UnavailableError(words, error.wait, error.reply) from None
         return answer
 
     def masked(self, text: str) -> str:
-        """The text on one line, at a readable length, with the secrets masked.
-
-        What cannot be printed becomes a blank: NUL characters and halves of surrogate pairs, which JSON can spell and
-        Postgres does not keep, among it.
-        """
+        """The text on one line, at a readable length, with the secrets masked."""
         for secret in self._secrets:
             text = text.replace(secret.get_secret_value(), "***")
-        text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-        return text if len(text) <= 200 else text[:199] + "…"
+        return printable(text)
+
+
+def printable(text: str) -> str:
+    """The text on one line, at a readable length.
+
+    What cannot be printed becomes a blank, NUL characters and halves of surrogate pairs among it: JSON can spell them,
+    and Postgres does not keep them.
+    """
+    text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _asked(state: RetryCallState) -> float | None:
+    """Seconds the API asked to wait, if it did."""
+    error = state.outcome.exception() if state.outcome else None
+    return error.wait if isinstance(error, UnavailableError) else None
 
 
 def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.wait if isinstance(error, UnavailableError) else None
+    asked = _asked(state)
     return BACKOFF(state) if asked is None else min(max(asked, 0.0), LONGEST_WAIT)
 
 
@@ -276,5 +291,5 @@ def _seconds(retry_after: str | None) -> float | None:
         return float(retry_after)
     try:
         return parsedate_to_datetime(retry_after).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

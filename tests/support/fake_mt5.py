@@ -123,7 +123,8 @@ class FakeMt5(FakeService):
         """Treat requests like this, so many times after so many that are well; without a fault, all is well again.
 
         `status` (with `headers`, `body`), `body`: this text. `delay`: seconds before the reply. `cut`: the connection
-        breaks off within the reply. `hang_up`: no reply at all. `flood`: so many bytes.
+        breaks off within the reply. `hang_up`: no reply at all. `flood`: so many bytes. `dribble`: `headers` or `body`
+        come a byte at a time, without end. `blanks`: so many, with the `encodings`.
         """
         self._ask("treat", account, endpoint, after, times if fault else 0, fault)
 
@@ -237,6 +238,10 @@ class Handler(FakeHandler):
     ) -> None:
         if "hang_up" in fault:
             self.close_connection = True
+        elif "dribble" in fault:
+            self.dribble(fault["dribble"])
+        elif "blanks" in fault:
+            self.send_blanks(fault["blanks"], fault["encodings"])
         elif "flood" in fault:
             self.send_response_only(200)
             self.send_header("Content-Length", str(fault["flood"]))

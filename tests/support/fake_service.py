@@ -5,12 +5,14 @@ The parent sends one JSON command a line and waits for a one-line reply.
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
 import threading
+import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -96,6 +98,26 @@ class FakeHandler(BaseHTTPRequestHandler):
         self.wfile.write(content[: len(content) // 2] if cut else content)
         if cut:
             self.close_connection = True
+
+    def dribble(self, part: str) -> None:
+        """Send the `headers` or the `body` of a reply for as long as anybody listens, a byte every 50 ms."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        if part == "body":
+            self.wfile.write(b"Content-Length: 1000000\r\n\r\n")
+        while True:
+            self.wfile.write(b"X")
+            time.sleep(0.05)
+
+    def send_blanks(self, size: int, encodings: Sequence[str]) -> None:
+        """Send so many blanks, compressed once for each of the encodings, which are all taken for gzip."""
+        content = b" " * size
+        for _ in encodings:
+            content = gzip.compress(content, compresslevel=1)
+        self.send_response_only(200)
+        self.send_header("Content-Encoding", ", ".join(encodings))
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
         """Say nothing: stdout is for replies to commands."""

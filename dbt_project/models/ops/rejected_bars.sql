@@ -1,6 +1,6 @@
 with
 
-unread as (
+in_extraction as (
     select
         entity as symbol,
         row_key as bar_key,
@@ -8,12 +8,13 @@ unread as (
         column_name,
         reason,
         original,
-        extracted_at
+        extracted_at,
+        dismissed_at
     from {{ source('ops', 'rejected_rows') }}
-    where source = 'mt5' and resolved_at is null
+    where source = 'mt5' and (resolved_at is null or dismissed_at is not null)
 ),
 
-uninterpreted as (
+in_staging as (
     {% for symbol in var('symbols') %}
     select
         '{{ symbol }}' as symbol,
@@ -23,17 +24,17 @@ uninterpreted as (
         cell.reason,
         cell.original,
         bar.extracted_at
-    from {{ source('mt5', symbol) }} as bar
+    from (select * from {{ source('mt5', symbol) }}) as bar
     cross join lateral (
-        {% for price in ['open', 'high', 'low', 'close'] %}
+        {% for price in price_columns() %}
         select '{{ price }}' as column_name, 'no price' as reason, bar.{{ price }}::text as original
         where {{ is_number('bar.' ~ price) }} is not true
-        union all
+        {{ 'union all' if not loop.last }}
         {% endfor %}
         {% for column in json_columns() %}
+        union all
         select '{{ column }}' as column_name, 'invalid JSON' as reason, bar.{{ column }} as original
         where bar.{{ column }} is not null and {{ repaired_json('bar.' ~ column) }} is null
-        {{ 'union all' if not loop.last }}
         {% endfor %}
     ) as cell
     {{ 'union all' if not loop.last }}
@@ -41,12 +42,22 @@ uninterpreted as (
 ),
 
 final as (
-    select * from unread
+    select
+        symbol,
+        bar_key,
+        bar_time,
+        column_name,
+        reason,
+        original,
+        extracted_at
+    from in_extraction
+    where dismissed_at is null
     union all
-    select uninterpreted.*
-    from uninterpreted
-    left join unread using (symbol, bar_key, column_name)
-    where unread.symbol is null
+    {# staging has NULL for what the extraction could not type: dismissed there, it is no reject here either #}
+    select in_staging.*
+    from in_staging
+    left join in_extraction using (symbol, bar_key, column_name)
+    where in_extraction.symbol is null
 )
 
 select
@@ -54,7 +65,13 @@ select
     bar_key,
     bar_time,
     column_name,
-    case when column_name in ('timestamp', 'open', 'high', 'low', 'close') then 'bar' else 'value' end as left_out,
+    case
+        when column_name = 'timestamp' then 'bar'
+        {% for price in price_columns() %}
+        when column_name = '{{ price }}' then 'bar'
+        {% endfor %}
+        else 'value'
+    end as left_out,
     reason,
     original,
     extracted_at

@@ -1,6 +1,6 @@
 with
 
-unread as (
+in_extraction as (
     select
         row_key as exec_id,
         entity as category,
@@ -14,7 +14,20 @@ unread as (
     where source = 'bybit' and resolved_at is null
 ),
 
-uninterpreted as (
+executions as (
+    select
+        exec_id,
+        category,
+        exec_time,
+        kind,
+        faults,
+        ignored,
+        payload,
+        extracted_at
+    from {{ ref('stg_bybit__executions') }}
+),
+
+in_staging as (
     select
         executions.exec_id,
         executions.category,
@@ -32,7 +45,7 @@ uninterpreted as (
         end as reason,
         executions.payload ->> fault.field as original,
         executions.extracted_at
-    from {{ ref('stg_bybit__executions') }} as executions
+    from executions
     cross join lateral (
         select
             unnest(string_to_array(executions.faults, ' ')) as field,
@@ -47,9 +60,9 @@ uninterpreted as (
 ),
 
 final as (
-    select * from unread
+    select * from in_extraction
     union all
-    select * from uninterpreted
+    select * from in_staging
 )
 
 select * from final

@@ -1,4 +1,4 @@
-"""The MT5 account service over REST: what it is asked, and what of its answers can land.
+"""The API beside the MT5 terminals: what it is asked, and what of its replies can land.
 
 An item is judged by what has to be known of it later: its ticket, and that its numbers and times are some. What they
 mean is decided in SQL.
@@ -17,12 +17,13 @@ from urllib.parse import quote, urlencode
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 
-from extract.rest import HttpClient, Reply, ServiceError, UnavailableError, Unusable, digest
+from extract.rejects import MOST_KEPT, Reject, digest
+from extract.rest import HttpClient, Reply, ServiceError, UnavailableError
 
 PAGE = 1000
-"""Trades of a page, as many as the service gives."""
+"""Trades of a page, as many as the API gives."""
 MOST_PAGES = 100
-"""Pages of one account in one run; a service that always has one more would never be done with."""
+"""Pages of one account in one run; an API that always has one more would keep a run for ever."""
 CLOCKS_APART = timedelta(days=1)
 """Terminals stamp trades with their broker's clock, which may be most of a day from UTC either way."""
 FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -31,7 +32,7 @@ DATE_AND_TIME = TypeAdapter(datetime)
 
 
 class RefusedError(ServiceError):
-    """The service says no, or something that cannot be its answer."""
+    """The API says no, or its reply is not one of its kind."""
 
 
 def _moment(value: object) -> object:
@@ -49,16 +50,16 @@ def _moment(value: object) -> object:
     except (ValueError, OverflowError, OSError):
         raise ValueError("is neither Unix seconds nor ISO 8601") from None
     if not FIRST_MOMENT <= found < LAST_MOMENT:
-        raise ValueError("is no time between 1970 and 2100")
+        raise ValueError("is not between 1970 and 2100")
     return found
 
 
 def _ticket(value: object) -> str:
     text = str(value)
     if isinstance(value, bool) or not (isinstance(value, int | str) and text.isascii() and text.isdecimal()):
-        raise ValueError("is no number of a ticket")
+        raise ValueError("is not a ticket number")
     if len(text) > 20:
-        raise ValueError("has more digits than a ticket has")
+        raise ValueError("has more than 20 digits")
     return text
 
 
@@ -126,30 +127,53 @@ class Listing:
 
     Attributes:
         items: ticket -> the item as JSON. Of `info` there is one, whose ticket is empty.
-        unusable: items that cannot land.
-        failure: why the rest could not be read; None where there is no rest.
+        rejects: (key, field) -> an item that cannot land; at most MOST_KEPT of them.
+        not_kept: how many more there were.
+        failure: why the rest could not be read; None if all was read.
     """
 
     items: dict[str, str] = field(default_factory=dict)
-    unusable: list[Unusable] = field(default_factory=list)
+    rejects: dict[tuple[str, str], Reject] = field(default_factory=dict)
+    not_kept: int = 0
     failure: str | None = None
+
+    def reject(self, reject: Reject) -> None:
+        """Keep an item that cannot land, once per key and field, or count it where there is no more room."""
+        place = reject.key, reject.field
+        if len(self.rejects) < MOST_KEPT or place in self.rejects:
+            self.rejects.setdefault(place, reject)
+        else:
+            self.not_kept += 1
+
+    @property
+    def rejected(self) -> int:
+        """How many items cannot land."""
+        return len(self.rejects) + self.not_kept
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything was read, and every reject kept."""
+        return self.failure is None and not self.not_kept
 
     @property
     def error(self) -> str | None:
-        """Why the items are not all there is, the first unusable one named; None where they are."""
-        if self.failure or not self.unusable:
+        """Why something is missing, the first reject named; None if nothing is."""
+        if self.failure or not self.rejected:
             return self.failure
-        first, others = self.unusable[0], len(self.unusable) - 1
+        not_kept = f", of which {self.not_kept:,} are not kept" if self.not_kept else ""
+        if not self.rejects:  # a person has dismissed those that were kept
+            return f"{self.not_kept:,} more rejects{not_kept}"
+        first, others = next(iter(self.rejects.values())), self.rejected - 1
         place = f" of ticket {first.key}" if first.key.isdecimal() else ""
-        return f"{first.field}{place}: {first.reason}{f', and {others} more unusable' if others else ''}"
+        return f"{first.field}{place}: {first.reason}" + (f", and {others:,} more rejects{not_kept}" if others else "")
 
 
 class AccountService:
-    """The service beside the terminals.
+    """The client of that API.
 
     Args:
         http: sends the requests.
-        key: what it asks for.
+        key: the API key.
     """
 
     def __init__(self, http: HttpClient, key: SecretStr) -> None:
@@ -199,7 +223,7 @@ class AccountService:
         try:
             Info.model_validate(data)
         except ValidationError as error:
-            listing.unusable.append(Unusable("", *_fault(error), payload))
+            listing.reject(Reject("", *_fault(error), payload))
         else:
             listing.items[""] = payload
 
@@ -232,7 +256,7 @@ class AccountService:
         if query:
             target += "?" + urlencode(query)
         try:
-            reply = self._http.retrying(lambda: self._attempt(target, deadline))
+            reply = self._http.retrying(lambda: self._attempt(target, deadline), deadline)
         except UnavailableError as error:
             if error.reply is not None and (complaint := self._complaint(error.reply)):
                 raise RefusedError(complaint) from None
@@ -251,7 +275,7 @@ class AccountService:
     def _attempt(self, target: str, deadline: float) -> Reply:
         reply = self._http.get(target, self._headers, deadline)
         if reply.status < 400:
-            reply.json()  # one that is no JSON deserves another attempt, too
+            reply.json()  # what is not JSON deserves another attempt, too
         return reply
 
     def _headers(self, _: str) -> dict[str, str]:
@@ -282,8 +306,9 @@ def _sort_in(listing: Listing, content: dict[str, Any], name: str, kind: type[Po
             listing.items[kind.model_validate(item).ticket] = payload
         except ValidationError as error:
             ticket = item.get("ticket") if isinstance(item, dict) else None
-            key = str(ticket) if isinstance(ticket, int) else digest(payload)
-            listing.unusable.append(Unusable(key, *_fault(error), payload))
+            has_ticket = isinstance(ticket, int) and not isinstance(ticket, bool) and abs(ticket) < 10**20
+            key = str(ticket) if has_ticket else digest(payload)
+            listing.reject(Reject(key, *_fault(error), payload))
     return len(items)
 
 

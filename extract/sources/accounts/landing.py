@@ -1,17 +1,22 @@
-"""What the accounts service said, landed account by account."""
+"""What the API said of each account, landed account by account."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Mapping, Sequence
+
+import psycopg2
 
 from extract.landing import RowBatch, StagingTable, landing_rows
 from extract.quoting import literal
 from extract.records import RETENTION_DAYS, Run
-from extract.rejects import open_rejects
-from extract.rest import Unusable
+from extract.rejects import Reject, dismissed
+from extract.rest import printable
 from extract.sources.accounts.client import Listing
 from extract.sources.accounts.poll import AccountResult
-from extract.warehouse import Connection
+from extract.warehouse import Connection, may_pass
+
+log = logging.getLogger("tradehouse")
 
 SOURCE = "accounts"
 INFO = StagingTable("mt5_account_info", ("account_id",), {"account_id": "text", "payload": "jsonb"})
@@ -45,9 +50,24 @@ FOUND = {"account_id": "text", "kind": "text", "ticket": "text", "body": "text"}
 
 
 def land(run: Run, results: Sequence[AccountResult], sync_type: str) -> int:
-    """Land a batch with how its accounts fared, all or nothing; return how many rows were new or different."""
+    """Land a batch with how its accounts fared; return how many rows were new or different.
+
+    It is one transaction. What goes wrong with one account is put into its result and takes back what it wrote; the
+    others land.
+
+    Raises:
+        psycopg2.Error: the connection or the server failed, and nothing has landed.
+    """
     with landing_rows(run) as batch:
-        changed = _land_items(run, batch, [result for result in results if not result.skipped])
+        polled = [each for each in results if not each.skipped]
+        changed = sum(_land_account(batch, each) for each in polled)
+        _move_marks(batch, polled)
+        listings = [listing for each in polled if not each.not_landed for listing in each.listings.values()]
+        run.count(
+            rows_read=sum(len(listing.items) for listing in listings),
+            rows_changed=changed,
+            rows_rejected=sum(listing.rejected for listing in listings),
+        )
         batch.copy(
             "mt5_results",
             RESULTS.columns,
@@ -69,63 +89,80 @@ def land(run: Run, results: Sequence[AccountResult], sync_type: str) -> int:
     return changed
 
 
-def _land_items(run: Run, batch: RowBatch, results: Sequence[AccountResult]) -> int:
+def _land_account(batch: RowBatch, result: AccountResult) -> int:
+    """Land an account, all of it or nothing; return how many rows were new or different."""
+    try:
+        with batch.apart():
+            return _land_items(batch, result)
+    except Exception as error:
+        if isinstance(error, psycopg2.Error) and may_pass(error):
+            raise
+        log.debug("unexpected", exc_info=True)
+        result.not_landed = printable(str(error)) or type(error).__name__
+        return 0
+
+
+def _land_items(batch: RowBatch, result: AccountResult) -> int:
     """Land what the endpoints said. Positions that a complete list no longer has stay, as not listed."""
-    listings = [(each.account_id, kind, listing) for each in results for kind, listing in each.listings.items()]
-    batch.copy(
-        "mt5_found",
-        FOUND,
-        [(account, kind, *item) for account, kind, listing in listings for item in listing.items.items()],
-    )
-    by_kind = {(account, kind): listing for account, kind, listing in listings}
-    for account, kind, ticket in batch.take_out_refused("mt5_found", "body", ["account_id", "kind", "ticket"]):
-        body = by_kind[account, kind].items.pop(ticket)
-        refused = Unusable(ticket, "payload", "Postgres does not take it for JSON", body)
-        by_kind[account, kind].unusable.append(refused)
+    account, listings, before = result.account_id, result.listings, batch.written
+    found = [(account, kind, *item) for kind, listing in listings.items() for item in listing.items.items()]
+    batch.copy("mt5_found", FOUND, found)
+    for kind, ticket in batch.take_out_invalid_json("mt5_found", "body", ["kind", "ticket"]):
+        body = listings[kind].items.pop(ticket)
+        listings[kind].reject(Reject(ticket, "payload", "not valid JSON for Postgres", body))
+    _forget_dismissed(batch, account, listings)
     for kind, table in (("info", INFO), ("positions", POSITIONS), ("history", HISTORY)):
-        batch.upsert(
-            table,
-            f"select {', '.join(table.columns)} from ("
-            "select account_id, ticket, body::jsonb as payload, true as is_listed"
-            f" from mt5_found where kind = {literal(kind)}) as found",
+        if listings[kind].items:
+            batch.upsert(
+                table,
+                f"select {', '.join(table.columns)} from ("
+                "select account_id, ticket, body::jsonb as payload, true as is_listed"
+                f" from mt5_found where kind = {literal(kind)}) as found",
+            )
+    if listings["positions"].error is None:
+        batch.execute(
+            f"update staging.mt5_positions as known set is_listed = false, extracted_at = {batch.stamp}"
+            f" where known.is_listed and known.account_id = {literal(account)}"
+            " and not exists (select from mt5_found as found where found.kind = 'positions'"
+            " and found.ticket = known.ticket)"
         )
-    complete = [account for account, kind, listing in listings if kind == "positions" and listing.error is None]
-    batch.execute(
-        f"update staging.mt5_positions as known set is_listed = false, extracted_at = {batch.stamp}"
-        f" where known.is_listed and known.account_id = any(array[{', '.join(map(literal, complete))}]::text[])"
-        " and not exists (select from mt5_found as found where found.kind = 'positions'"
-        " and found.account_id = known.account_id and found.ticket = known.ticket)"
-    )
-    changed = batch.written
-    _record_rejects(run, batch, listings)
-    _move_marks(batch, results)
-    run.count(
-        rows_read=sum(len(listing.items) for _, _, listing in listings),
-        rows_changed=changed,
-        rows_rejected=sum(len(listing.unusable) for _, _, listing in listings),
-    )
+    changed = batch.written - before
+    _record_rejects(batch, account, listings)
     return changed
 
 
-def _record_rejects(run: Run, batch: RowBatch, listings: Iterable[tuple[str, str, Listing]]) -> None:
+def _forget_dismissed(batch: RowBatch, account: str, listings: Mapping[str, Listing]) -> None:
+    """Leave out the rejects that a person has dismissed as they are: they make no account partial."""
+    keys = {_reject_key(kind, key): (kind, (key, field)) for kind, of in listings.items() for key, field in of.rejects}
+    if not keys:
+        return
+    for row_key, column, reason, original in dismissed(batch.connection, SOURCE, account, list(keys)):
+        kind, (key, _) = keys[row_key]
+        reject = listings[kind].rejects.get((key, column))
+        if reject and (reject.reason, reject.payload) == (reason, original):
+            del listings[kind].rejects[key, column]
+
+
+def _record_rejects(batch: RowBatch, account: str, listings: Mapping[str, Listing]) -> None:
     """Write down what cannot land; what a complete answer no longer has, or has as it should be, is resolved."""
-    known = open_rejects(run.connection, SOURCE)
-    found, gone = [], []
-    for account, kind, listing in listings:
-        rejects = [
-            (account, f"{kind} {item.key}".strip(), item.field, item.reason, item.payload) for item in listing.unusable
-        ]
-        found += [reject for reject in rejects if reject not in known]
-        usable = {f"{kind} {ticket}".strip() for ticket in listing.items}
-        gone += [
-            reject[:3]
-            for reject in known
-            if reject[0] == account
-            and reject[1].split()[0] == kind
-            and reject not in rejects
-            and (listing.error is None or reject[1] in usable)
-        ]
-    batch.record_rejects(found, gone)
+    found = [
+        (account, _reject_key(kind, reject.key), reject.field, reject.reason, reject.payload)
+        for kind, listing in listings.items()
+        for reject in listing.rejects.values()
+    ]
+    whole = ", ".join(literal(kind) for kind, listing in listings.items() if listing.is_whole)
+    batch.record_rejects(
+        found,
+        f"known.entity = {literal(account)} and ("
+        " known.row_key in (select trim(kind || ' ' || ticket) from mt5_found)"
+        " or known.row_key in (select row_key from rejects_found)"
+        f" or known.dismissed_at is null and split_part(known.row_key, ' ', 1) = any(array[{whole}]::text[]))",
+    )
+
+
+def _reject_key(kind: str, key: str) -> str:
+    """An item's key among the rejects of its account."""
+    return f"{kind} {key}".strip()
 
 
 def _move_marks(batch: RowBatch, results: Sequence[AccountResult]) -> None:
@@ -133,10 +170,7 @@ def _move_marks(batch: RowBatch, results: Sequence[AccountResult]) -> None:
     batch.copy(
         "mt5_marks",
         {"account_id": "text", "attempted_at": "timestamptz", "history_until": "timestamptz"},
-        [
-            (each.account_id, each.started_at, each.started_at if each.listings["history"].error is None else None)
-            for each in results
-        ],
+        [(each.account_id, each.started_at, each.started_at if _has_history(each) else None) for each in results],
     )
     batch.execute(
         "insert into staging.mt5_account_marks as known (account_id, attempted_at, history_until)"
@@ -144,6 +178,10 @@ def _move_marks(batch: RowBatch, results: Sequence[AccountResult]) -> None:
         " on conflict (account_id) do update set attempted_at = excluded.attempted_at,"
         " history_until = coalesce(excluded.history_until, known.history_until)"
     )
+
+
+def _has_history(result: AccountResult) -> bool:
+    return result.not_landed is None and result.listings["history"].error is None
 
 
 def prune_results(connection: Connection) -> None:

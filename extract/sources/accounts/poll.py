@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from extract.rest_run import Progress
+from extract.dbt_runner import Progress
 from extract.sources.accounts.client import CLOCKS_APART, AccountService, Listing
 
 log = logging.getLogger("tradehouse")
@@ -35,6 +35,7 @@ class AccountResult:
         completed_at: when the last reply was there.
         listings: endpoint -> what it said; empty where the account was skipped.
         skipped: why it was not polled.
+        not_landed: why nothing of what it said could land.
     """
 
     account_id: str
@@ -42,18 +43,23 @@ class AccountResult:
     completed_at: datetime
     listings: dict[str, Listing] = field(default_factory=dict)
     skipped: str | None = None
+    not_landed: str | None = None
 
     @property
     def status(self) -> str:
         """`success`, `partial` (an endpoint failed, another did not), `failed`, or `skipped`."""
         if self.skipped:
             return "skipped"
+        if self.not_landed:
+            return "failed"
         failed = sum(listing.error is not None for listing in self.listings.values())
         return "success" if not failed else "failed" if failed == len(self.listings) else "partial"
 
     @property
     def error_message(self) -> str | None:
         """What failed, by endpoint, on one line."""
+        if self.not_landed:
+            return f"nothing could land: {self.not_landed}"
         failures = {name: listing.error for name, listing in self.listings.items() if listing.error}
         if len(failures) == len(ENDPOINTS) and len(set(failures.values())) == 1:
             return next(iter(failures.values()))
@@ -61,7 +67,9 @@ class AccountResult:
 
     @property
     def trades_synced(self) -> int:
-        """Positions and past trades that were read."""
+        """Positions and past trades that were read and could land."""
+        if self.not_landed:
+            return 0
         return sum(len(listing.items) for name, listing in self.listings.items() if name != "info")
 
     @property

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg2
-
-from extract.errors import WarehouseError
-from extract.settings import Project, Settings
-from extract.warehouse import Connection, complaint, open_warehouse
+from extract.warehouse import Connection
 
 
 class UnknownAccountError(Exception):
@@ -41,24 +35,6 @@ class RegisteredAccount:
     last_sync_at: datetime | None
     last_status: str | None
     last_error: str | None
-
-
-@contextmanager
-def register(settings: Settings, project: Project, command: str) -> Iterator[Connection]:
-    """A connection to the warehouse with the register in it; commits at the end of the block.
-
-    Raises:
-        WarehouseError: it cannot be used.
-    """
-    warehouse = open_warehouse(settings)
-    connection = warehouse.connect(command, autocommit=True)
-    try:
-        warehouse.prepare(connection, project.symbols)
-        yield connection
-    except psycopg2.Error as error:
-        raise WarehouseError(f"cannot use the register of accounts: {complaint(error, warehouse.uri)}") from None
-    finally:
-        connection.close()
 
 
 def add(connection: Connection, account: str, login_number: int | None, broker_name: str | None) -> bool:

@@ -17,7 +17,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from extract.rest import HttpClient, Reply, ServiceError, UnavailableError, Unusable, digest
+from extract.rejects import Reject, digest
+from extract.rest import HttpClient, Reply, ServiceError, UnavailableError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LONGEST_SPAN = timedelta(days=7)
@@ -49,11 +50,13 @@ class AccountError(ServiceError):
 
 
 class BannedError(ServiceError):
-    """Bybit refuses this machine's address, for ten minutes at least."""
+    """Bybit blocks this machine's address, for ten minutes at least."""
+
+    pause = BAN_PAUSE
 
 
 class RefusedError(ServiceError):
-    """Bybit refuses this request; another category may do."""
+    """Bybit rejects this request; another category may work."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Execution:
     payload: str
 
 
-Item = Execution | Unusable
+Item = Execution | Reject
 
 
 class Bybit:
@@ -121,7 +124,7 @@ class Bybit:
             raise UnavailableError("Bybit's reply has no list of executions")
         following = result.get("nextPageCursor") or ""
         if not isinstance(following, str):
-            raise UnavailableError("Bybit's reply has a cursor that is no text")
+            raise UnavailableError("Bybit's reply has a cursor that is not text")
         page = {item.exec_id if isinstance(item, Execution) else item.key: item for item in map(_item, result["list"])}
         if page and page.keys() <= known:
             raise UnavailableError("Bybit sends a page a second time instead of the next one")
@@ -210,11 +213,11 @@ def _item(item: object) -> Item:
     """An item of the list, judged by what landing needs of it and nothing else."""
     payload = json.dumps(item)
     if not isinstance(item, dict):
-        return Unusable(digest(payload), "execId", "the item is no object", payload)
+        return Reject(digest(payload), "execId", "the item is not an object", payload)
     exec_id, moment = item.get("execId"), item.get("execTime")
     if not isinstance(exec_id, str) or not 0 < len(exec_id) <= LONGEST_ID or not exec_id.isprintable():
-        return Unusable(digest(payload), "execId", "no usable execId", payload)
+        return Reject(digest(payload), "execId", "no valid execId", payload)
     text = str(moment)
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and FIRST_TIME <= int(text) < LAST_TIME):
-        return Unusable(exec_id, "execTime", "no Unix milliseconds between 2000 and 2100", payload)
+        return Reject(exec_id, "execTime", "not Unix milliseconds between 2000 and 2100", payload)
     return Execution(exec_id, EPOCH + timedelta(milliseconds=int(text)), payload)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from extract.dbt_runner import TransformResult
 from extract.landing import StagingTable, landing_rows
+from extract.quoting import literal
 from extract.records import Run
-from extract.rejects import open_rejects
-from extract.rest import ServiceError, Unusable
+from extract.rejects import Reject
 from extract.sources.bybit.client import Execution, Item
 from extract.sources.bybit.plan import Window
 from extract.warehouse import Connection
@@ -23,42 +22,14 @@ EXECUTIONS = StagingTable(
 )
 
 
-@dataclass
-class BybitResult:
-    """What one run did.
+@dataclass(frozen=True)
+class Landed:
+    """What landing a window did; `stamp` is its batch's, None where nothing was written."""
 
-    Attributes:
-        windows: spans read and landed.
-        rows_read: executions in them.
-        rows_changed: executions that were new to staging or different there.
-        rows_rejected: items that could not land.
-        failures: by category, why it could not be read or not to the end.
-        stopped: what ended the reading for all of them.
-        landed_since: stamp of the first batch that changed anything.
-        transform: what dbt did.
-        seconds: how long it took.
-    """
-
-    windows: int = 0
-    rows_read: int = 0
-    rows_changed: int = 0
-    rows_rejected: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
-    stopped: ServiceError | None = None
-    landed_since: datetime | None = None
-    transform: TransformResult = field(default_factory=TransformResult)
-    seconds: float = 0.0
-
-    @property
-    def problems(self) -> list[str]:
-        """What could not be read or built, each in one line."""
-        unread = [f"{category}: {message}" for category, message in self.failures.items()]
-        return unread + ([str(self.stopped)] if self.stopped else []) + self.transform.problems
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything was read and built."""
-        return not self.problems
+    rows_read: int
+    rows_changed: int
+    rows_rejected: int
+    stamp: datetime | None
 
 
 def weeks_read(connection: Connection, category: str) -> dict[datetime, datetime]:
@@ -68,7 +39,7 @@ def weeks_read(connection: Connection, category: str) -> dict[datetime, datetime
         return {start.astimezone(timezone.utc): until.astimezone(timezone.utc) for start, until in cursor.fetchall()}
 
 
-def land(run: Run, window: Window, found: Mapping[str, Item], result: BybitResult) -> None:
+def land(run: Run, window: Window, found: Mapping[str, Item]) -> Landed:
     """Land a window: its executions, its rejects, how far it reaches and the run's counts, all or nothing."""
     executions = [item for item in found.values() if isinstance(item, Execution)]
     with landing_rows(run) as batch:
@@ -77,15 +48,14 @@ def land(run: Run, window: Window, found: Mapping[str, Item], result: BybitResul
             {**EXECUTIONS.columns, "payload": "text"},
             [(item.exec_id, window.category, item.exec_time, item.payload) for item in executions],
         )
-        refused = {exec_id for (exec_id,) in batch.take_out_refused("bybit_found", "payload", ["exec_id"])}
+        invalid = {exec_id for (exec_id,) in batch.take_out_invalid_json("bybit_found", "payload", ["exec_id"])}
         batch.upsert(EXECUTIONS, "select exec_id, category, exec_time, payload::jsonb as payload from bybit_found")
         changed = batch.written
-        rejects = _rejects(window.category, found.values(), refused)
-        known = set(open_rejects(run.connection, SOURCE))
-        gone = {item.exec_id for item in executions} - refused
+        rejects = _rejects(window.category, found.values(), invalid)
         batch.record_rejects(
-            [reject for reject in rejects if reject not in known],
-            [reject[:3] for reject in known if reject[0] == window.category and reject[1] in gone],
+            rejects,
+            f"known.entity = {literal(window.category)} and (known.row_key in (select exec_id from bybit_found)"
+            " or known.row_key in (select row_key from rejects_found))",
         )
         with run.connection.cursor() as cursor:
             cursor.execute(
@@ -100,20 +70,15 @@ def land(run: Run, window: Window, found: Mapping[str, Item], result: BybitResul
                 (window.since, window.until, run.run_id),
             )
         run.count(rows_read=len(found), rows_changed=changed, rows_rejected=len(rejects))
-    result.windows += 1
-    result.rows_read += len(found)
-    result.rows_changed += changed
-    result.rows_rejected += len(rejects)
-    if batch.written and result.landed_since is None:
-        result.landed_since = batch.extracted_at
+    return Landed(len(found), changed, len(rejects), batch.extracted_at if batch.written else None)
 
 
-def _rejects(category: str, found: Iterable[Item], refused: set[str]) -> list[tuple[str, str, str, str, str]]:
-    """What cannot land, over REJECT_COLUMNS; `refused` are the ids of what Postgres does not take for JSON."""
+def _rejects(category: str, found: Iterable[Item], invalid: set[str]) -> list[tuple[str, str, str, str, str]]:
+    """What cannot land, over REJECT_COLUMNS; `invalid` are the ids of what is not JSON to Postgres."""
     rejects = []
     for item in found:
-        if isinstance(item, Unusable):
+        if isinstance(item, Reject):
             rejects.append((category, item.key, item.field, item.reason, item.payload))
-        elif item.exec_id in refused:
-            rejects.append((category, item.exec_id, "payload", "Postgres does not take it for JSON", item.payload))
+        elif item.exec_id in invalid:
+            rejects.append((category, item.exec_id, "payload", "not valid JSON for Postgres", item.payload))
     return rejects

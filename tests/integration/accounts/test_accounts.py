@@ -6,13 +6,14 @@ import json
 import re
 import subprocess
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from extract.warehouse import LOCK_KEYS
+from extract.warehouse import lock_key
 from tests.support.accounts_world import AccountsWorld
 from tests.support.fake_mt5 import KEY, info, iso, position, trade
 from tests.support.services import service
@@ -131,7 +132,7 @@ def test_an_account_that_fails_hides_no_other(accounts_world: AccountsWorld) -> 
 
 
 NONSENSE: dict[str, dict[str, Any]] = {
-    "is no JSON (HTTP 200, 17 bytes)": {"body": '{"success": true, '.strip()},
+    "is not JSON (HTTP 200, 17 bytes)": {"body": '{"success": true, '.strip()},
     "info: balance: input should be a finite number": {
         "body": '{"success": true, "data": {"balance": NaN}, "positions": [NaN], "trades": [Infinity]}'
     },
@@ -185,7 +186,7 @@ def test_items_that_cannot_land_are_listed_and_nothing_else_is_lost(accounts_wor
     assert result["status"] == "failed"  # none of the three is all there
     assert "info: balance: input should be a valid number" in result["error_message"]
     assert (
-        "positions: volume of ticket 2: input should be a valid number, and 5 more unusable" in result["error_message"]
+        "positions: volume of ticket 2: input should be a valid number, and 5 more rejects" in result["error_message"]
     )
     assert world.trades("a")["1"]["profit"] == 1.5
     assert world.statuses("a") == {"1": "open", "2": "open", "10": "closed"}
@@ -247,22 +248,33 @@ def test_all_pages_are_read_and_a_failed_one_moves_no_mark(accounts_world: Accou
     world = accounts_world
     world.register("a")
     began = time.time()
+
+    def asked_from(days: int) -> str:
+        """What a history asks from that begins so many days before the newest poll."""
+        [(started_at,)] = world.query("select max(started_at) from staging.mt5_sync_results")
+        return iso((started_at - timedelta(days=days)).timestamp())
+
     rows = [trade(number, began - 60 * number) for number in range(1, 5001)]
     world.fake.account("a", info(1000), [], rows)
     world.fake.treat("a", "history", times=2, status=500)
     world.poll(code=1)
     [first, retried] = [each for each in world.fake.requests() if "history" in each]
     assert first == retried
+    assert from_date(first) == asked_from(days=30)
     world.poll()
     pages = [each for each in world.fake.requests() if "history" in each]
     assert [page.rsplit("=", 1)[1] for page in pages] == ["0", "1000", "2000", "3000", "4000"]
-    assert pages[0].split("&")[0][:-6] == first.split("&")[0][:-6], "the failure has moved the mark"
+    assert {from_date(page) for page in pages} == {asked_from(days=30)}, "the failure has moved the mark"
+    overlap = asked_from(days=1)
     assert world.query("select count(*), count(distinct ticket) from accounts.trades") == [(5000, 5000)]
     world.poll()
     later = [each for each in world.fake.requests() if "history" in each]
-    overlap = iso(began - 86_400)[:10]
-    assert all(f"from_date={overlap}" in page for page in later)
+    assert {from_date(page) for page in later} == {overlap}
     assert len(later) == 2  # a day of a trade a minute
+
+
+def from_date(request: str) -> str:
+    return parse_qs(urlsplit(request).query)["from_date"][0]
 
 
 @embedded_only
@@ -444,9 +456,9 @@ def test_killed_at_any_moment_and_run_twice_at_once(accounts_world: AccountsWorl
         process.communicate()
         killed_at_work += world.query("select count(*) from ops.sync_runs where status = 'running'")[0][0]
     with world.connection() as connection, connection.cursor() as cursor:
-        cursor.execute("select pg_advisory_lock(%s)", (LOCK_KEYS["accounts"],))
+        cursor.execute("select pg_advisory_lock(%s)", (lock_key("accounts"),))
         summary = json.loads(world.accounts("sync", "--json"))
-        assert (summary["success"], summary["executionId"], summary["totalAccounts"]) == (True, None, 0)
+        assert (summary["success"], summary["skipped"]) == (True, True)
         assert "another run of accounts holds the lock" in summary["message"]
     runs = [world.start("accounts", "sync") for _ in range(2)]
     printed = [run.communicate(timeout=120)[0] for run in runs]
@@ -457,14 +469,14 @@ def test_killed_at_any_moment_and_run_twice_at_once(accounts_world: AccountsWorl
 
 
 def test_rows_of_a_customer_can_be_told_apart(accounts_world: AccountsWorld) -> None:
-    """The README's example of row level security, as it stands there."""
+    """The example of row level security in docs/accounts.md, as it stands there."""
     world = accounts_world
     world.register("a", "b")
     for account in "ab":
         world.fake.account(account, info(1000), [position(1)], [])
     world.poll()
-    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
-    [example] = [block for block in re.findall(r"```sql\n(.*?)```", readme, re.DOTALL) if "row level security" in block]
+    page = (Path(__file__).resolve().parents[3] / "docs" / "accounts.md").read_text(encoding="utf-8")
+    [example] = [block for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) if "row level security" in block]
     world.execute("drop role if exists customer_of_test")
     world.execute("create role customer_of_test")
     world.execute(example.replace("customers", "customer_of_test"))

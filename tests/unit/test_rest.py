@@ -1,0 +1,142 @@
+"""The bounds of a request hold against a server that means harm: time, size, memory and waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+
+from extract.rest import Bounds, HttpClient, Pace, Reply, ServiceError, UnavailableError
+from tests.support.fake_mt5 import FakeMt5
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[FakeMt5]:
+    with FakeMt5() as fake:
+        yield fake
+
+
+@pytest.fixture
+def fake(running: FakeMt5) -> FakeMt5:
+    running.treat()
+    running.requests()
+    return running
+
+
+def client(fake: FakeMt5, **bounds: float) -> HttpClient:
+    return HttpClient(fake.url, Pace(0), bounds=Bounds(**bounds), sleep=lambda _: None)  # type: ignore[arg-type]
+
+
+def within(seconds: float, http: HttpClient, deadline: float) -> Reply | Exception:
+    """The outcome of a request in a thread of its own, which a hanging one would never end."""
+    outcome: list[Reply | Exception] = []
+
+    def ask() -> None:
+        try:
+            outcome.append(http.get("/health", deadline=deadline))
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), f"the request still hangs after {seconds} s"
+    return outcome[0]
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_a_reply_that_dribbles_ends_at_its_limit(fake: FakeMt5, part: str) -> None:
+    fake.treat(dribble=part)
+    for bounds, deadline, words in (
+        ({"reply": 0.6}, 60.0, "gives no whole reply within 0.6 s"),
+        ({"reply": 60.0}, 0.5, "gives no whole reply within 0."),
+    ):
+        began = time.monotonic()
+        outcome = within(3, client(fake, silence=30.0, **bounds), began + deadline)
+        assert isinstance(outcome, UnavailableError)
+        assert words in str(outcome)
+        assert 0.4 < time.monotonic() - began < 1.5
+
+
+def test_a_connection_that_is_kept_has_each_requests_own_limit(fake: FakeMt5) -> None:
+    fake.treat(body="{}")
+    http = client(fake, reply=0.5)
+    assert http.get("/health").status == 200
+    time.sleep(0.6)
+    assert http.get("/health").status == 200
+
+
+def test_proxies_of_the_environment_have_the_limit_too(fake: FakeMt5, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", fake.url)
+    fake.treat(dribble="headers")
+    http = HttpClient("http://service.invalid", Pace(0), bounds=Bounds(reply=0.5))
+    outcome = within(3, http, time.monotonic() + 60)
+    assert "gives no whole reply within 0.5 s" in str(outcome)
+    assert fake.requests() == ["http://service.invalid/health"]
+
+
+@pytest.mark.parametrize("encodings", [["gzip", "gzip"], ["br"], ["deflate"]])
+def test_encodings_nobody_asked_for_are_an_error(fake: FakeMt5, encodings: list[str]) -> None:
+    fake.treat(blanks=64 * MIB, encodings=encodings)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServiceError, match=f"Content-Encoding {', '.join(encodings)}; tradehouse asked for gzip"):
+            client(fake).get("/health")
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_compressed_takes_no_more_memory_than_the_limit(fake: FakeMt5) -> None:
+    fake.treat(blanks=256 * MIB, encodings=["gzip"])
+    http = client(fake, size=MIB)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServiceError, match="answers with more than 1,048,576 bytes"):
+            http.get("/health")
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_gzip_is_read_to_its_limit_and_not_beyond_its_end(fake: FakeMt5) -> None:
+    fake.treat(blanks=MIB, encodings=["gzip"])
+    assert client(fake, size=MIB).get("/health").body == b" " * MIB
+    fake.treat(body="no gzip at all", status=200, headers={"Content-Encoding": "gzip"})
+    with pytest.raises(UnavailableError, match="damaged gzip"):
+        client(fake).get("/health")
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_a_wait_beyond_the_deadline_is_not_begun(fake: FakeMt5, as_date: bool) -> None:
+    later = datetime.now(timezone.utc) + timedelta(seconds=600)
+    asked = format_datetime(later, usegmt=True) if as_date else "600"
+    fake.treat(status=429, headers={"Retry-After": asked})
+    slept: list[float] = []
+    http = HttpClient(fake.url, Pace(0), sleep=slept.append)
+    deadline = time.monotonic() + 300
+    with pytest.raises(UnavailableError, match=r"HTTP 429 and asks to wait (600|599) s, with 300 s left for all of it"):
+        http.retrying(lambda: http.get("/health", deadline=deadline), deadline)
+    assert (slept, len(fake.requests())) == ([], 1)
+
+
+def test_a_wait_within_the_deadline_is_kept(fake: FakeMt5) -> None:
+    fake.treat(times=1, status=429, headers={"Retry-After": "7"})
+    slept: list[float] = []
+    http = HttpClient(fake.url, Pace(0), sleep=slept.append)
+    deadline = time.monotonic() + 300
+    assert http.retrying(lambda: http.get("/health", deadline=deadline), deadline).status < 429
+    assert (slept, len(fake.requests())) == ([7.0], 2)
+
+
+def test_a_host_without_an_address_is_said_in_one_line() -> None:
+    http = HttpClient("http://service.invalid", Pace(0))
+    with pytest.raises(UnavailableError, match=r"^http://service.invalid does not answer: .*[Nn]ame"):
+        http.get("/health")
