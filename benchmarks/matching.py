@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from extract.dbt_runner import Dbt
+from extract.schema import prepare
 from extract.settings import Settings
 from extract.warehouse import Connection, open_warehouse, stop_embedded
 
@@ -89,7 +90,7 @@ def land(connection: Connection, rows: Iterator[tuple[str, str, str, str]], extr
     for row in rows:
         text.write("\t".join([*row, extracted_at.isoformat()]).replace("\\", "\\\\") + "\n")
     text.seek(0)
-    with connection, connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.copy_expert("copy staging.bybit_executions from stdin", text)
 
 
@@ -101,18 +102,19 @@ def measure(executions: int, rounds: int) -> dict[str, list[float]]:
         warehouse = open_warehouse(settings)
         try:
             with closing(psycopg2.connect(warehouse.uri)) as connection:
-                warehouse.prepare(connection, [])
-                connection.commit()
-                dbt = Dbt(settings, warehouse, "", keep_project=True)
-                dbt.parse()
+                connection.autocommit = True
+                prepare(warehouse, connection, None)
+                dbt = Dbt(settings, warehouse, "bybit")
                 trading = Trading(executions)
                 batch = START + timedelta(days=100)
 
                 def build(job: str, *arguments: str) -> None:
+                    process = dbt.start(*BUILD, *arguments)
+                    process.wait_until_parsed()
                     started = time.perf_counter()
-                    result = dbt.run(*BUILD, *arguments)
+                    result = process.wait()
                     seconds.setdefault(job, []).append(time.perf_counter() - started)
-                    assert result.ok, result.problems
+                    assert not result.problems, result.problems
 
                 build("empty tables")
                 land(connection, trading.history(), batch)

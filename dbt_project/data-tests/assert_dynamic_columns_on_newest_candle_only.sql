@@ -23,4 +23,7 @@ inner join newest
     on candles.symbol = newest.symbol
         and candles.timeframe = newest.timeframe
         and candles.timestamp < newest.timestamp
-where num_nonnulls(candles.fractals, candles.horizontal_trendlines, candles.diagonal_trendlines) > 0
+where false
+    {% for column in dynamic_columns() %}
+    or candles.{{ column }} is not null
+    {% endfor %}

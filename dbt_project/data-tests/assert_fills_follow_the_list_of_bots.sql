@@ -5,8 +5,8 @@ select
     fills.client_order_id,
     fills.linked_bot as computed_with,
     executions.linked_bot as named_now
-from {{ ref('int_bybit__fills') }} as fills
-inner join {{ ref('stg_bybit__executions') }} as executions on fills.exec_id = executions.exec_id
+from (select * from {{ ref('int_bybit__fills') }}) as fills
+inner join (select * from {{ ref('stg_bybit__executions') }}) as executions on fills.exec_id = executions.exec_id
 where not fills.is_void
     and executions.kind = 'fill'
     and fills.linked_bot is distinct from executions.linked_bot

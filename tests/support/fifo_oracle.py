@@ -145,7 +145,7 @@ def as_fill(execution: Execution, bots: Iterable[str]) -> Fill | None:
         return None
     fee = fee or Decimal(0)
     in_base = bool(currency) and symbol.startswith(currency)
-    dollar = execution.category == "linear" and currency in ("USDT", "USDC", "USD")
+    dollar = execution.category in ("linear", "option") and currency in ("USDT", "USDC", "USD")
     commission = fee if not currency or in_base or symbol.endswith(currency) or dollar else Decimal(0)
     received = quantity - fee if execution.category == "spot" and item["side"] == "Buy" and in_base else quantity
     if received <= 0 or quantity <= 0:

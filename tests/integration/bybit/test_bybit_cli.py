@@ -93,6 +93,23 @@ def test_an_unreachable_warehouse_and_trades_that_are_not_there_yet(
     assert bybit_world.fails("stats") == "error: there are no trades yet: run tradehouse bybit backfill"
 
 
+def test_an_option_bought_for_nothing_stops_no_trade(bybit_world: BybitWorld) -> None:
+    bybit_world.settings["BYBIT_CATEGORIES"] = "linear,option"
+    for category, symbol, entry_price in (("linear", "BTCUSDT", "100"), ("option", "BTC-31JAN25-100000-C", "0")):
+        common = {"symbol": symbol, "execQty": "1", "execFee": "0"}
+        bybit_world.fake.add(
+            [
+                execution(f"{category}-in", days_ago(2), **common, side="Buy", execPrice=entry_price),
+                execution(f"{category}-out", days_ago(1), **common, side="Sell", execPrice="130"),
+            ],
+            category,
+        )
+    bybit_world.backfill("--test")
+    assert bybit_world.query(
+        "select category, net_pnl::text, pnl_pct::text from trading.completed_trades order by category"
+    ) == [("linear", "30", "30"), ("option", "130", None)]
+
+
 def test_a_run_that_could_not_begin_is_on_record(bybit_world: BybitWorld) -> None:
     bybit_world.fake.always(code=10005)
     bybit_world.fails("backfill")
@@ -144,7 +161,7 @@ def test_the_service_follows_the_account_until_sigterm(served_world: BybitWorld)
         for exec_id in ("e1", "e2"):
             served_world.fake.add([execution(exec_id, days_ago(0))])
             await_landed(running, served_world, exec_id)
-        running.await_log(" 0 changed, 0 models built")
+        running.await_log(" 0 changed, 0 rejected, 0 models built")
         assert running.end() == 0
     assert running.log.rstrip().endswith("stopped")
     assert running.log.count("tests passed") == 1  # a tick without tests does not say that none failed
@@ -158,14 +175,14 @@ def test_the_service_says_once_what_is_wrong_and_when_it_no_longer_is(served_wor
     with bybit_service(served_world) as running:
         running.await_log("run tradehouse bybit backfill first")
         served_world.backfill()
-        running.await_log("cycle: cleared")
+        running.await_log("run: cleared")
         served_world.fake.always(code=10003)
         running.await_log("does not know the key")
         served_world.fake.requests()
         for _ in range(3):
             running.await_that(lambda: bool(served_world.fake.requests()), "further attempt")
         served_world.fake.always()
-        running.await_log("cycle: cleared", times=2)
+        running.await_log("run: cleared", times=2)
         assert running.log.count("does not know the key") == 1
         assert running.end() == 0
 

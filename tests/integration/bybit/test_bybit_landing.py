@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from extract.warehouse import lock_key
 from tests.support.bybit_world import BybitWorld
 from tests.support.fake_bybit import DAY, days_ago, execution, trades
 
@@ -29,7 +30,7 @@ def test_a_backfill_lands_every_execution_with_its_own_words(bybit_world: BybitW
     start, end = days_ago(25), days_ago(0.1)
     bybit_world.fake.generate(COUNT, start, end)
     printed = bybit_world.backfill()
-    assert f"{COUNT} executions read, {COUNT} changed, 0 set aside" in printed
+    assert f"{COUNT} executions read, {COUNT} changed, 0 rejected" in printed
     assert bybit_world.landed() == expected(start, end)
     assert bybit_world.last_run() == ("bybit backfill", "done", COUNT, COUNT, 0, None)
     assert bybit_world.query(
@@ -173,7 +174,7 @@ def test_what_cannot_land_is_on_record_until_it_can(bybit_world: BybitWorld) -> 
     fake.add_text(at, json.dumps(execution("nan", at, execPrice=math.nan)))
     fake.add_text(at, json.dumps({"execTime": str(at)}))
     fake.add_text(at, "[1, 2]")
-    assert "6 executions read, 1 changed, 5 set aside" in bybit_world.backfill()
+    assert "6 executions read, 1 changed, 5 rejected" in bybit_world.backfill()
     assert bybit_world.landed() == {"sound": ("linear", sound)}
     rejects = (
         "select column_name, reason, left(row_key, 7), original from ops.rejected_rows"
@@ -181,17 +182,17 @@ def test_what_cannot_land_is_on_record_until_it_can(bybit_world: BybitWorld) -> 
     )
     found = bybit_world.query(rejects)
     assert [each[:3] for each in found] == [
-        ("execId", "no usable execId", "sha256:"),
-        ("execId", "the item is no object", "sha256:"),
-        ("execTime", "no Unix milliseconds between 2000 and 2100", "undated"),
-        ("payload", "Postgres does not take it for JSON", "nan"),
-        ("payload", "Postgres does not take it for JSON", "zero"),
+        ("execId", "no valid execId", "sha256:"),
+        ("execId", "the item is not an object", "sha256:"),
+        ("execTime", "not Unix milliseconds between 2000 and 2100", "undated"),
+        ("payload", "not valid JSON for Postgres", "nan"),
+        ("payload", "not valid JSON for Postgres", "zero"),
     ]
     assert json.loads(found[-1][3]) == zero
 
     stamped = "select row_key, extracted_at, xmin::text from ops.rejected_rows order by row_key"
     before = bybit_world.query(stamped)
-    assert "5 set aside" in bybit_world.backfill()
+    assert "5 rejected" in bybit_world.backfill()
     assert bybit_world.query(stamped) == before
 
     fake.add([execution("zero", at, symbol="AB")])
@@ -224,9 +225,11 @@ def test_the_configured_rate_is_kept(bybit_world: BybitWorld) -> None:
 def test_two_sources_have_a_lock_each(bybit_world: BybitWorld) -> None:
     bybit_world.backfill()
     with bybit_world.connection() as other, other.cursor() as cursor:
-        cursor.execute("set application_name = 'tradehouse sync pid 7'; select pg_advisory_lock(807303541)")
+        cursor.execute(f"set application_name = 'tradehouse sync pid 7'; select pg_advisory_lock({lock_key('mt5')})")
         assert "done in" in bybit_world.bybit("sync")
-        cursor.execute("set application_name = 'tradehouse bybit run pid 8'; select pg_advisory_lock(807303542)")
+        cursor.execute(
+            f"set application_name = 'tradehouse bybit run pid 8'; select pg_advisory_lock({lock_key('bybit')})"
+        )
         assert "another run of bybit holds the lock: tradehouse bybit run pid 8" in bybit_world.bybit("sync")
 
 

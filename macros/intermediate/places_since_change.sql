@@ -1,0 +1,108 @@
+{#
+    CTEs: where an increment of the fills has to go on. `places` are all places from the first change in each category and
+    symbol on, that is, where a fill is new, different or gone: `opening_book` is what the fill before it left. A place
+    that an execution has left (it became a reject, or moved in time or symbol) `is_void` and has no values but its own;
+    `placed_at` is the batch that brought the execution, or took it away.
+
+    `lateral` is a lookup by index here.
+#}
+{% macro places_since_change(executions, fills) %}
+{% set place = 'category, symbol, exec_time, seq, exec_id' %}
+changed as materialized (
+    select
+        {{ place }},
+        kind,
+        extracted_at
+    from {{ executions }}
+    where extracted_at > (select coalesce(max(extracted_at), '-infinity') from {{ fills }})
+),
+
+places_changed as (
+    select {{ place }}
+    from changed
+    where kind = 'fill'
+    union all
+    select {{ place }}
+    from {{ fills }}
+    where not is_void and exec_id in (select exec_id from changed)
+),
+
+starts as materialized (
+    select distinct on (category, symbol) {{ place }}
+    from places_changed
+    order by category, symbol, exec_time, seq, exec_id collate "C"
+),
+
+openings as materialized (
+    select
+        starts.*,
+        previous.book as opening_book
+    from starts
+    left join lateral (
+        select earlier.book
+        from {{ fills }} as earlier
+        where earlier.category = starts.category
+            and earlier.symbol = starts.symbol
+            and earlier.exec_time <= starts.exec_time
+            and (earlier.exec_time, earlier.seq, earlier.exec_id collate "C")
+            < (starts.exec_time, starts.seq, starts.exec_id collate "C")
+        order by earlier.exec_time desc, earlier.seq desc, earlier.exec_id collate "C" desc
+        limit 1
+    ) as previous on true
+),
+
+fills_from_start as materialized (
+    select executions.*
+    from (select * from {{ executions }}) as executions
+    inner join openings
+        on executions.category = openings.category
+            and executions.symbol = openings.symbol
+            and (executions.exec_time, executions.seq, executions.exec_id collate "C")
+            >= (openings.exec_time, openings.seq, openings.exec_id collate "C")
+    -- said once more for the index
+    where executions.kind = 'fill'
+        and executions.category = any(array(select category from starts))
+        and executions.exec_time >= (select min(exec_time) from starts)
+),
+
+rows_from_start as (
+    select
+        so_far.category,
+        so_far.symbol,
+        so_far.exec_time,
+        so_far.seq,
+        so_far.exec_id,
+        case
+            when so_far.is_void then so_far.extracted_at
+            else coalesce(changed.extracted_at, so_far.extracted_at)
+        end as left_at
+    from openings
+    cross join lateral (
+        select *
+        from {{ fills }} as later
+        where later.category = openings.category
+            and later.symbol = openings.symbol
+            and later.exec_time >= openings.exec_time
+            and (later.exec_time, later.seq, later.exec_id collate "C")
+            >= (openings.exec_time, openings.seq, openings.exec_id collate "C")
+        offset 0
+    ) as so_far
+    left join changed on so_far.exec_id = changed.exec_id
+),
+
+-- what holds now, and where nothing holds any more, the place alone
+places as (
+    select
+        here.*,
+        openings.opening_book
+    from (
+        select
+            *,
+            kind is null as is_void,
+            coalesce(extracted_at, left_at) as placed_at
+        from fills_from_start
+        full join rows_from_start using ({{ place }})
+    ) as here
+    inner join openings on here.category = openings.category and here.symbol = openings.symbol
+)
+{% endmacro %}
