@@ -22,7 +22,6 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,58 +30,52 @@ import psycopg2.extensions
 
 from extract.duckdb_session import exact_text, open_session, require_sqlite_file
 from extract.errors import QueryError, SourceError
-from extract.quoting import identifier, literal
-from extract.settings import PRICES, SQL, Project, Settings, symbol_of
+from extract.quoting import identifier, literal, printable
+from extract.settings import PRICES, Project, Settings, symbol_of
 from extract.warehouse import Warehouse, complaint
 
 FILE_ALIAS = "mt5_file"
-NAMED_QUERIES = SQL / "inspect"
 # Table functions that read what is attached, or nothing; all others are refused.
 HARMLESS_FUNCTIONS = {"SQLITE_QUERY", "RANGE", "GENERATE_SERIES", "UNNEST", "REPEAT", "REPEAT_ROW"}
 HARMLESS_FUNCTIONS |= {"JSON_EACH", "JSON_TREE", "PRAGMA_TABLE_INFO", "PRAGMA_VERSION", "PRAGMA_DATABASE_SIZE"}
+TABLES = (
+    "select database_name as database, schema_name as schema, table_name as name from duckdb_tables()"
+    f" where not internal and database_name <> '{FILE_ALIAS}'"
+    " union all select database_name, schema_name, view_name from duckdb_views()"
+    f" where not internal and database_name <> '{FILE_ALIAS}' order by all"
+)
+"""What there is to read. DuckDB's own SHOW TABLES lists the session's database, which is empty."""
+SHOWS_TABLES = re.compile(r"\s*show\s+(all\s+)?tables\s*;?\s*", re.IGNORECASE)
+JSON_COLUMNS = (
+    "select relname::text as relation, attname::text as attribute from pg_attribute"
+    " join pg_class on pg_class.oid = attrelid where atttypid in ('json'::regtype, 'jsonb'::regtype)"
+)
+CANDLE_RELATIONS = re.compile(
+    r"\b(candles|candle_tables|sync_health|sync_symbols|rejected_bars|mt5\.bars)\b", re.IGNORECASE
+)
 HARMLESS_SCANS = {"POSTGRES_SCAN", "SQLITE_QUERY"}
-
-
-@dataclass(frozen=True)
-class NamedQuery:
-    """A file of `sql/inspect/`; its first line is a comment with the question it answers."""
-
-    name: str
-    question: str
-    sql: str
-
-
-def named_queries() -> dict[str, NamedQuery]:
-    """All named queries, by name."""
-    found = {}
-    for file in sorted(NAMED_QUERIES.glob("*.sql")):
-        sql = file.read_text(encoding="utf-8")
-        found[file.stem] = NamedQuery(file.stem, sql.splitlines()[0].removeprefix("--").strip(), sql)
-    return found
-
-
-def query_text(given: str) -> str:
-    """The SQL to run: what was given, or the named query behind an `@name`.
-
-    Raises:
-        QueryError: there is no query of that name.
-    """
-    stripped = given.strip().rstrip(";").rstrip()
-    if not stripped.startswith("@"):
-        return given
-    known = named_queries()
-    if stripped[1:] not in known:
-        raise QueryError(f"there is no query {stripped}; there are {', '.join('@' + name for name in known)}")
-    return known[stripped[1:]].sql
 
 
 class Inspection:
     """An open session; `notes` says what could not be attached."""
 
-    def __init__(self, session: duckdb.DuckDBPyConnection, uri: str, notes: Sequence[str]) -> None:
+    def __init__(
+        self, session: duckdb.DuckDBPyConnection, uri: str, symbols: Sequence[str], notes: Sequence[str]
+    ) -> None:
         self._session = session
         self._uri = uri
+        self._symbols = symbols
         self.notes = notes
+
+    def hints(self, sql: str) -> list[str]:
+        """What to tell beside the rows: upper-case symbols, which `candles` and its like do not have."""
+        if not CANDLE_RELATIONS.search(sql):
+            return []
+        return [
+            f"symbols of candles are lower case: '{symbol}' finds what '{symbol.upper()}' does not"
+            for symbol in self._symbols
+            if literal(symbol.upper()) in sql
+        ]
 
     def statements(self, sql: str) -> list[str]:
         """Split a text into statements.
@@ -110,6 +103,23 @@ class Inspection:
         with self._one_line_errors():
             return self._session.execute(statement)
 
+    def json_columns(self, sql: str) -> frozenset[str]:
+        """The columns of type json or jsonb in the tables of the warehouse that a statement reads.
+
+        DuckDB hands them out as text and tells them from no other text, so that a result's columns have to be known
+        by name.
+
+        Raises:
+            QueryError: as `run`.
+        """
+        with self._one_line_errors():
+            tables = set(_scanned(self._plan(self._checked(sql))))
+            found = self._session.execute(
+                "select attribute from postgres_query('wh', ?) where relation in (select unnest(?::varchar[]))",
+                [JSON_COLUMNS, sorted(tables)],
+            ).fetchall()
+        return frozenset(row[0] for row in found)
+
     def write_parquet(self, sql: str, path: Path) -> None:
         """Write the rows of one statement to `path`, which `open_inspection` was told of; replaced at once, whole.
 
@@ -132,11 +142,17 @@ class Inspection:
         statements = self.statements(sql)
         if len(statements) != 1:
             raise QueryError(f"one statement is expected, {len(statements)} were given")
-        with self._one_line_errors():
-            rows = self._session.execute(f"explain (format json) {statements[0]}").fetchall()
-        for plan in json.loads(rows[-1][1]):
+        if SHOWS_TABLES.fullmatch(statements[0]):
+            statements = [TABLES]
+        for plan in self._plan(statements[0]):
             _refuse_functions(plan)
         return statements[0]
+
+    def _plan(self, statement: str) -> list[dict[str, Any]]:
+        with self._one_line_errors():
+            rows = self._session.execute(f"explain (format json) {statement}").fetchall()
+        plan: list[dict[str, Any]] = json.loads(rows[-1][1])
+        return plan
 
     @contextmanager
     def _one_line_errors(self) -> Iterator[None]:
@@ -172,7 +188,7 @@ def open_inspection(
             session.execute(f"set allowed_paths = [{literal(str(_part(parquet)))}]")
         session.execute("set enable_external_access = false")
         session.execute("set lock_configuration = true")
-        yield Inspection(session, warehouse.uri, notes)
+        yield Inspection(session, warehouse.uri, project.symbols, notes)
     finally:
         session.close()
 
@@ -212,33 +228,44 @@ def _attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) 
 
 def _attach_file(session: duckdb.DuckDBPyConnection, settings: Settings, project: Project) -> list[str]:
     if settings.sqlite_path is None:
-        return ["SQLITE_PATH is not set: there is no mt5, only wh"]
+        return ["SQLITE_PATH is not set, so only the warehouse (wh) can be read"]
     path = settings.sqlite_path.expanduser()
     try:
         require_sqlite_file(path)
         session.execute(f"attach {literal(str(path))} as {FILE_ALIAS} (type sqlite, read_only)")
-        views = _views(session, project)
+        views, notes = _views(session, project)
     except SourceError as error:
-        return [f"{error}: there is no mt5, only wh"]
+        return [f"{error}; only the warehouse (wh) can be read"]
     except duckdb.Error as error:
-        return [f"SQLITE_PATH: {path} cannot be read ({_complaint(error, '')}): there is no mt5, only wh"]
+        return [f"SQLITE_PATH: {path} cannot be read ({_complaint(error, '')}); only the warehouse (wh) can be read"]
     session.execute("attach ':memory:' as mt5")
     for name, select in views.items():
         session.execute(f"create or replace view mt5.{identifier(name)} as {select}")
-    return []
+    return notes
 
 
-def _views(session: duckdb.DuckDBPyConnection, project: Project) -> dict[str, str]:
-    """The view of each table, and `bars` over the symbols' tables."""
+def _views(session: duckdb.DuckDBPyConnection, project: Project) -> tuple[dict[str, str], list[str]]:
+    """The view of each table, and `bars` over the symbols' tables; and what tables could not be had."""
     columns: dict[str, dict[str, str]] = {}
-    for table, column, declared in session.execute(
+    notes = []
+    # as hex, because DuckDB refuses a whole answer for a name that is no UTF-8; one that is none cannot be named here
+    names = session.execute(
         _sqlite(
-            "select t.name as t, c.name as c, c.type as declared"
-            " from sqlite_master as t join pragma_table_info(t.name) as c"
-            " where t.type in ('table', 'view') and t.name not like 'sqlite\\_%' escape '\\' order by t.name, c.cid"
+            "select hex(name) as name from sqlite_master where type in ('table', 'view')"
+            " and name not like 'sqlite\\_%' escape '\\' order by name"
         )
-    ).fetchall():
-        columns.setdefault(table, {})[column] = _type(declared or "")
+    ).fetchall()
+    for name in [bytes.fromhex(found) for (found,) in names]:
+        try:
+            table = name.decode()
+            described = session.execute(
+                _sqlite(f"select name, type from pragma_table_info({literal(table)})")
+            ).fetchall()
+        except (UnicodeDecodeError, duckdb.Error) as error:
+            reason = "its name is no UTF-8" if isinstance(error, UnicodeDecodeError) else _complaint(error, "")
+            notes.append(f"{printable(name.decode('utf-8', 'backslashreplace'))} of the file cannot be read: {reason}")
+            continue
+        columns[table] = {column: _type(declared or "") for column, declared in described}
     views = {table: _typed(types, _source(table, types)) for table, types in columns.items()}
     needed = {"timestamp": "bigint"} | dict.fromkeys(PRICES, "double")
     symbols: dict[str, str] = {}
@@ -252,7 +279,7 @@ def _views(session: duckdb.DuckDBPyConnection, project: Project) -> dict[str, st
             _source(table, needed, f"{literal(symbol)} as symbol, ") for symbol, table in symbols.items()
         )
         views["bars"] = _typed({"symbol": "varchar"} | needed, every)
-    return views
+    return views, notes
 
 
 def _type(declared: str) -> str:
@@ -285,6 +312,14 @@ def _sqlite(select: str) -> str:
     return f"select * from sqlite_query({literal(FILE_ALIAS)}, {literal(select)})"
 
 
+def _scanned(plan: list[dict[str, Any]]) -> Iterator[str]:
+    """The names of the warehouse's tables and views that a plan reads."""
+    for node in plan:
+        if node["name"].strip().upper() == "POSTGRES_SCAN":
+            yield str(node["extra_info"].get("Table", ""))
+        yield from _scanned(node["children"])
+
+
 def _refuse_functions(node: dict[str, Any]) -> None:
     """Refuse a plan that holds a table function which is not known to be harmless.
 
@@ -295,8 +330,8 @@ def _refuse_functions(node: dict[str, Any]) -> None:
     if name == "SQLITE_SCAN":
         raise QueryError("DuckDB's own scan of SQLite tables can drop rows and is refused: read mt5.<table> instead")
     if function and function not in HARMLESS_FUNCTIONS and not function.startswith("DUCKDB_"):
-        raise QueryError(f"{function.lower()} is refused: a query may read tables of mt5 and wh, no more")
+        raise QueryError(f"{function.lower()} is refused: a query may only read tables of mt5 and wh")
     if name.startswith(("POSTGRES_", "SQLITE_", "JSON_EXECUTE")) and name not in HARMLESS_SCANS:
-        raise QueryError(f"{name.lower()} is refused: a query may read tables of mt5 and wh, no more")
+        raise QueryError(f"{name.lower()} is refused: a query may only read tables of mt5 and wh")
     for child in node["children"]:
         _refuse_functions(child)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from typing import Any, TextIO
@@ -20,10 +20,16 @@ TABLE_ROWS = 500
 CELL_WIDTH = 60
 
 
-def write_rows(cursor: duckdb.DuckDBPyConnection, kind: str, file: TextIO) -> None:
-    """Write a result as `table`, `csv` or `json`."""
+def write_rows(
+    cursor: duckdb.DuckDBPyConnection, kind: str, file: TextIO, json_columns: Container[str] = frozenset()
+) -> None:
+    """Write a result as `table`, `csv` or `json`; there, columns of these names come as the JSON they hold."""
     names = [column[0] for column in cursor.description or ()]
-    {"table": _write_table, "csv": _write_csv, "json": _write_json}[kind](names, cursor, file)
+    if kind == "json":
+        is_json = [str(column[1]) == "JSON" or column[0] in json_columns for column in cursor.description or ()]
+        _write_json(names, is_json, cursor, file)
+    else:
+        {"table": _write_table, "csv": _write_csv}[kind](names, cursor, file)
 
 
 def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
@@ -38,10 +44,16 @@ def _write_csv(names: list[str], cursor: duckdb.DuckDBPyConnection, file: TextIO
         writer.writerow(["" if value is None else _text(value) for value in row])
 
 
-def _write_json(names: list[str], cursor: duckdb.DuckDBPyConnection, file: TextIO) -> None:
+def _write_json(names: list[str], is_json: list[bool], cursor: duckdb.DuckDBPyConnection, file: TextIO) -> None:
+    quoted = [json.dumps(name, ensure_ascii=False) for name in names]
     separator = "[\n"
     for row in _rows(cursor):
-        file.write(separator + json.dumps(_plain(dict(zip(names, row, strict=True))), ensure_ascii=False))
+        # a dict: of two columns of one name, the last one counts
+        cells = {
+            name: _embedded(value) if embed else json.dumps(_plain(value), ensure_ascii=False)
+            for name, embed, value in zip(quoted, is_json, row, strict=True)
+        }
+        file.write(f"{separator}{{{', '.join(f'{name}: {cell}' for name, cell in cells.items())}}}")
         separator = ",\n"
     file.write("[]\n" if separator == "[\n" else "\n]\n")
 
@@ -86,6 +98,22 @@ def _text(value: Any) -> str:
     """A value as CSV and tables show it: exact, times in ISO form and UTC."""
     plain = _plain(value)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is Python's, and no JSON")
+
+
+def _embedded(value: Any) -> str:
+    """JSON as it stands, to the last digit of its numbers; what is no JSON as `_plain` gives it."""
+    if isinstance(value, str):
+        try:
+            json.loads(value, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return value
+    return json.dumps(_plain(value), ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

@@ -7,18 +7,13 @@ from contextlib import suppress
 from typing import TextIO
 
 from extract.errors import QueryError
-from serve.inspection import FILE_ALIAS, Inspection, named_queries, query_text
+from serve.inspection import TABLES, Inspection
+from serve.named_queries import named_queries, query_text
 from serve.rendering import write_rows
 
 SHELL_HELP = (
     "SQL ends with ; and may span lines. @name runs a named query, .queries lists them, .tables lists tables, "
     ".quit or Ctrl-D leaves."
-)
-SHELL_TABLES = (
-    "select database_name as database, schema_name as schema, table_name as name from duckdb_tables()"
-    f" where not internal and database_name <> '{FILE_ALIAS}'"
-    " union all select database_name, schema_name, view_name from duckdb_views()"
-    f" where not internal and database_name <> '{FILE_ALIAS}' order by all"
 )
 
 
@@ -75,7 +70,7 @@ class Shell:
 
     def _command(self, word: str) -> None:
         if word == ".tables":
-            self._run(SHELL_TABLES)
+            self._run(TABLES)
         elif word == ".queries":
             for query in named_queries().values():
                 print(f"@{query.name}: {query.question}", file=self._target)
@@ -87,6 +82,8 @@ class Shell:
     def _run(self, text: str) -> None:
         try:
             for statement in self._inspection.statements(query_text(text)):
+                for hint in self._inspection.hints(statement):
+                    print(f"note: {hint}", file=self._errors)
                 write_rows(self._inspection.run(statement), "table", self._target)
         except QueryError as error:
             self.failures += 1

@@ -1,12 +1,12 @@
 """Whether everything is current: what the warehouse holds, what it should hold, and how the last runs went.
 
-The verdict on each table is the view `ops.sync_health`; here it is fetched, counted and put together.
+The verdict on each table is the view `ops.sync_health`, the one on each source `ops.source_health`; here they are
+fetched, counted and put together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -15,108 +15,22 @@ import psycopg2
 from extract.errors import WarehouseError
 from extract.settings import Project
 from extract.warehouse import Connection, complaint
+from serve.states import Problem, RunState, SourceState, Status, SymbolState, TableState
 
-SOURCE = "mt5"
+CANDLES = "mt5"
+"""The source of the candle tables."""
 RUNS_SHOWN = 5
 REJECTS_OF = timedelta(hours=24)
 """Age of the bars whose rejects are counted: reading the JSON of all of them takes seconds."""
 
 
-@dataclass(frozen=True)
-class TableState:
-    """One candle table.
-
-    Attributes:
-        rows: None where the table does not exist yet.
-        newest: open of its newest bar.
-        expected: open of the newest bar it must have; None where `ops.sync_health` does not know the table.
-        lag_seconds: from newest to expected; 0 when current, None for an empty table.
-        status: of `ops.sync_health`, or `missing` (no such table), or `unknown` (no verdict on it).
-        reason: the status in words, None when current.
-    """
-
-    symbol: str
-    timeframe: str
-    rows: int | None
-    newest: datetime | None
-    expected: datetime | None
-    lag_seconds: float | None
-    status: str
-    reason: str | None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the table has the bar it must have."""
-        return self.status == "current"
-
-
-@dataclass(frozen=True)
-class SymbolState:
-    """How the last run that looked found a symbol's table in the source.
-
-    Attributes:
-        status: ok, empty, missing or failed; None where no run has looked yet.
-        source_newest: newest bar it read there.
-        rejects: values of its bars of the last 24 hours that could not be read; None where there is no such view.
-        last_change_at: when rows of the symbol last changed in staging.
-        last_error: its last problem, over or not; last_error_at tells when that one first showed.
-    """
-
-    symbol: str
-    status: str | None
-    source_newest: datetime | None
-    rejects: int | None
-    last_change_at: datetime | None
-    last_error: str | None
-    last_error_at: datetime | None
-
-
-@dataclass(frozen=True)
-class RunState:
-    """A run record; `seconds` is None while it is at work."""
-
-    run_id: int
-    command: str
-    status: str
-    started_at: datetime
-    finished_at: datetime | None
-    seconds: float | None
-    rows_read: int
-    rows_changed: int
-    rows_rejected: int
-    models_built: int
-    models_failed: int
-    error: str | None
-
-
-@dataclass(frozen=True)
-class Status:
-    """Everything `tradehouse status` shows; `problems` is what is stale or broken, a line each."""
-
-    as_of: datetime
-    grace_minutes: int
-    problems: list[str]
-    tables: list[TableState]
-    symbols: list[SymbolState]
-    runs: list[RunState]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is stale or broken."""
-        return not self.problems
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; times are datetime objects."""
-        return {"ok": self.ok, **asdict(self)}
-
-
 def read_status(connection: Connection, project: Project, grace_minutes: int) -> Status:
-    """Judge, count and date every candle table, and fetch the run records. Reads only.
+    """Judge each source, judge, count and date every candle table, and fetch the run records. Reads only.
 
     Args:
         connection: one transaction, so that all is as of one moment.
         project: the lists.
-        grace_minutes: how long after its open a bar may be missing, and after its end a run may have no successor.
+        grace_minutes: how late a bar or a run may be.
 
     Raises:
         WarehouseError: the server does not let it look, or breaks off.
@@ -125,13 +39,16 @@ def read_status(connection: Connection, project: Project, grace_minutes: int) ->
         [(as_of, _)] = _rows(
             connection, "select now(), set_config('tradehouse.grace', %s, true)", f"{grace_minutes} minutes"
         )
+        sources = _sources(connection)
+        runs = _runs(connection)
         tables = _tables(connection, project)
         symbols = _symbols(connection, project, as_of)
-        runs = _runs(connection)
+        missing = _missing(connection, project)
     except psycopg2.Error as error:
         raise WarehouseError(f"cannot read the state of the warehouse: {complaint(error, connection.dsn)}") from None
-    problems = _problems(project, as_of - timedelta(minutes=grace_minutes), tables, symbols, runs)
-    return Status(as_of, grace_minutes, problems, tables, symbols, runs)
+    state = Status(as_of, grace_minutes, [], sources, tables, symbols, runs)
+    state.problems.extend(_problems(project, state, missing))
+    return state
 
 
 def _rows(connection: Connection, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -166,9 +83,9 @@ def _tables(connection: Connection, project: Project) -> list[TableState]:
         for timeframe in project.timeframes:
             rows, newest = counts.get(f"public.{project.table(symbol, timeframe)}", (None, None))
             if rows is None:
-                verdict = [None, None, None, "missing", "there is no such table: tradehouse sync --test builds it"]
+                verdict = [None, None, None, "missing", "there is no such table; the next sync builds it"]
             else:
-                unknown = [newest, None, None, "unknown", "not in ops.sync_health: tradehouse sync --test builds it"]
+                unknown = [newest, None, None, "unknown", "not in ops.sync_health; the next sync builds it"]
                 verdict = verdicts.get((symbol, timeframe), unknown)
             states.append(TableState(symbol, timeframe, rows, *verdict))
     return states
@@ -199,6 +116,34 @@ def _symbols(connection: Connection, project: Project, as_of: datetime) -> list[
     return states
 
 
+def _sources(connection: Connection) -> list[SourceState]:
+    if not _existing(connection, ["ops.source_health"]):
+        return []
+    return [
+        SourceState(*row)
+        for row in _rows(
+            connection,
+            "select source, last_run_id, last_status, last_ended_at, last_success_at, due_again_at, verdict, reason"
+            " from ops.source_health order by source",
+        )
+    ]
+
+
+def _missing(connection: Connection, project: Project) -> dict[str, list[str]]:
+    """What was built once and is gone, by source; the candle tables are left to `_tables`."""
+    if not _existing(connection, ["ops.built_models"]):
+        return {}
+    tables = {f"public.{name}" for name in project.candle_tables}
+    missing: dict[str, list[str]] = {}
+    for source, relation in _rows(
+        connection,
+        "select source, relation from ops.built_models where to_regclass(relation) is null order by 1, place",
+    ):
+        if relation not in tables:
+            missing.setdefault(source, []).append(relation)
+    return missing
+
+
 def _runs(connection: Connection) -> list[RunState]:
     if not _existing(connection, ["ops.sync_runs"]):
         return []
@@ -210,49 +155,87 @@ def _runs(connection: Connection) -> list[RunState]:
             " extract(epoch from finished_at - started_at)::float,"
             " rows_read, rows_changed, rows_rejected, models_built, models_failed, error"
             " from ops.sync_runs where source = %s order by run_id desc limit %s",
-            SOURCE,
+            CANDLES,
             RUNS_SHOWN,
         )
     ]
 
 
-def _problems(
-    project: Project,
-    oldest_end: datetime,
-    tables: list[TableState],
-    symbols: list[SymbolState],
-    runs: list[RunState],
-) -> list[str]:
-    """What is stale or broken, each cause once, with the symbols and tables it concerns."""
-    if not runs:
-        return ["no run yet: tradehouse sync"]
+def _problems(project: Project, state: Status, missing: Mapping[str, list[str]]) -> list[Problem]:
+    """What is stale or broken, each cause once, with the tables or the source it concerns."""
+    if not state.runs and not state.sources:
+        return [Problem((), "no run yet: tradehouse sync")]
+    candles = _candle_problems(project, state) if state.has_candles else []
+    ran = {source.source for source in state.sources} | ({CANDLES} if state.runs else set())
+    found = []
+    for source in state.sources:
+        named = source.source == CANDLES and source.verdict == "partial" and _names_what_failed(state)
+        if not source.ok and not named:
+            found.append(Problem((source.source,), f"{source.verdict}: {source.reason}"))
+    gone = [name for source in missing if source in ran for name in missing[source]]
+    if gone:
+        found.append(
+            Problem(tuple(dict.fromkeys(gone)), "missing: there is no such view or table; the next sync builds it")
+        )
+    stands_still = not candles and not any(problem.concerned == (CANDLES,) for problem in found)
+    if state.has_candles and stands_still:
+        candles = _nobody_at_work(state)
+    return found + candles
+
+
+def _names_what_failed(state: Status) -> bool:
+    """Whether what the last candle run left out is all said of its symbols."""
+    ended = _last_ended(state.runs)
+    return bool(ended and not ended.models_failed and any(_is_broken(symbol) for symbol in state.symbols))
+
+
+def _is_broken(symbol: SymbolState) -> bool:
+    return symbol.status in {"missing", "failed"}
+
+
+def _last_ended(runs: Iterable[RunState]) -> RunState | None:
+    return next((run for run in runs if run.status in {"done", "partial", "failed"}), None)
+
+
+def _candle_problems(project: Project, state: Status) -> list[Problem]:
     causes: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for table in tables:
+    for table in state.tables:
         if not table.ok:
             concerned = causes.setdefault((table.status, table.reason or ""), {})
             concerned.setdefault(table.symbol, []).append(table.timeframe)
-    broken = [symbol for symbol in symbols if symbol.status in {"missing", "failed"}]
-    for symbol in broken:
-        causes.setdefault(("failed", symbol.last_error or ""), {}).setdefault(symbol.symbol, [])
-    found = [f"{_named(project, concerned)} {status}: {reason}" for (status, reason), concerned in causes.items()]
-    ended = next((run for run in runs if run.status in {"done", "partial", "failed"}), None)
-    if ended and (ended.status == "failed" or ended.models_failed or (ended.status == "partial" and not broken)):
-        found.insert(0, f"run {ended.run_id} was the last to end, and {ended.status}: {ended.error}")
-    last_end = ended.finished_at if ended else None
-    if not causes and last_end is None:
-        found.append("no run has ended yet")
-    elif not causes and last_end and last_end < oldest_end:
-        # nothing is due, perhaps because the markets are closed; still, nobody is at work
-        found.append(f"no run has ended since {last_end.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC")
-    return found
+    for symbol in state.symbols:
+        if _is_broken(symbol):
+            causes.setdefault(("failed", symbol.last_error or ""), {}).setdefault(symbol.symbol, [])
+    return [
+        Problem(_named(project, concerned), f"{status}: {reason}") for (status, reason), concerned in causes.items()
+    ]
 
 
-def _named(project: Project, concerned: dict[str, list[str]]) -> str:
-    """The symbols, with their timeframes where it is some of them only."""
+def _nobody_at_work(state: Status) -> list[Problem]:
+    """Nothing is due, perhaps because the markets are closed; still, a run should have ended lately."""
+    ended = _last_ended(state.runs)
+    if ended is None or ended.finished_at is None:
+        return [Problem((CANDLES,), "no run has ended yet")]
+    if ended.finished_at < state.as_of - timedelta(minutes=state.grace_minutes):
+        return [
+            Problem(
+                (CANDLES,), f"no run has ended since {ended.finished_at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+            )
+        ]
+    return []
+
+
+def _named(project: Project, concerned: dict[str, list[str]]) -> tuple[str, ...]:
+    """The symbols all of whose tables it concerns, and the single tables of others."""
     every = list(project.timeframes)
     if concerned == dict.fromkeys(project.symbols, every):
-        return "all tables"
-    return ", ".join(
-        symbol.upper() if timeframes in ([], every) else f"{symbol.upper()} {' '.join(timeframes)}"
+        return ("all tables",)
+    return tuple(
+        name
         for symbol, timeframes in concerned.items()
+        for name in (
+            [symbol.upper()]
+            if timeframes in ([], every)
+            else [f"{symbol.upper()} {timeframe}" for timeframe in timeframes]
+        )
     )

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +20,7 @@ from urllib.parse import quote
 import duckdb
 import pytest
 
-from serve.inspection import named_queries
+from serve.named_queries import named_queries
 from tests.support.collector import bar, series
 from tests.support.servers import DEBIAN_PASSWORD
 from tests.support.world import World
@@ -115,11 +116,24 @@ def test_without_the_file_the_warehouse_still_answers(world: World, path: str) -
     assert (done.returncode, done.stdout) == (0, "n\n0\n")
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("note: SQLITE_PATH")
-    assert "there is no mt5, only wh" in done.stderr
+    assert "only the warehouse (wh) can be read" in done.stderr
     assert world.run("query", "from mt5.EURUSD").returncode == 2
 
 
 # --- nothing can write -------------------------------------------------------------------------
+
+
+@pytest.mark.only_on("embedded")
+def test_an_upper_case_symbol_is_answered_with_a_note(world: World) -> None:
+    world.collector.write("EURUSD", [bar(MONDAY)])
+    world.sync()
+    note = "note: symbols of candles are lower case: 'eurusd' finds what 'EURUSD' does not\n"
+    for relation in ("wh.candles", "mt5.bars"):
+        done = world.run("query", f"select count(*) as n from {relation} where symbol = 'EURUSD'", "--format", "csv")
+        assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["n", "0"], note)
+    quiet = ("select 'EURUSD' as name", "select count(*) from wh.candles where symbol = 'eurusd'")
+    assert [world.run("query", each).stderr for each in quiet] == ["", ""]
+
 
 ESCAPE = "commit; begin read write; delete from public.eurusd_m5; commit; begin"
 
@@ -231,6 +245,39 @@ def test_json_and_csv_give_exact_values(world: World) -> None:
     ]
     assert rows(world, "select 1 as i where false") == []
     assert world.run("query", "select 1 as i where false", "--format", "csv").stdout == "i\n"
+
+
+def test_json_of_the_warehouse_comes_as_json(world: World) -> None:
+    world.execute(
+        "create table public.documents as select 1 as n, '{\"a\": [1.10, 12345678901234567890]}'::jsonb as b,"
+        " '[true, null]'::json as j, null::jsonb as missing, '\"text\"'::jsonb as t, '{\"no\": 1}'::text as plain"
+    )
+    done = world.run("query", "from wh.documents", "--format", "json")
+    assert done.stderr == ""
+    assert json.loads(done.stdout, parse_float=Decimal) == [
+        {
+            **{"n": 1, "b": {"a": [Decimal("1.10"), 12345678901234567890]}, "j": [True, None], "missing": None},
+            **{"t": "text", "plain": '{"no": 1}'},
+        }
+    ]
+    assert rows(world, "select '{\"a\": 1}'::json as d, [1] as l") == [{"d": {"a": 1}, "l": [1]}]
+    world.collector.load_many("EURUSD", series(MONDAY, 1))
+    world.sync()
+    [(zigzag,)] = world.query("select zigzag from eurusd_m5")
+    assert rows(world, "select zigzag from wh.eurusd_m5") == [{"zigzag": zigzag}]
+    assert isinstance(zigzag, dict)
+
+
+def test_show_tables_lists_file_and_warehouse(world: World) -> None:
+    for sql in ("show tables", "SHOW ALL TABLES;"):
+        listed = rows(world, sql)
+        assert {"database": "mt5", "schema": "main", "name": "EURUSD"} in listed
+        assert {"database": "wh", "schema": "public", "name": "eurusd_h1"} in listed
+        assert {"database": "wh", "schema": "ops", "name": "source_health"} in listed
+        assert "mt5_file" not in {row["database"] for row in listed}
+    done = piped(world, "show tables;\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "eurusd_h1" in done.stdout
 
 
 def test_tables_show_utc_and_survive_wide_empty_and_long_results(world: World) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 from collector.simulator import market_is_open
 from extract.records import RETENTION_DAYS, TIDY_EVERY
+from extract.refresh import missing_models
 from extract.settings import load_project
 from tests.conftest import Server
+from tests.support.bybit_world import BybitWorld
 from tests.support.collector import Collector, series
 from tests.support.world import World
 
@@ -62,14 +64,16 @@ def test_the_demo_is_current_on_whatever_day_it_is_made(world: World) -> None:
     demo_file(world)
     world.sync()
     text = printed(world, code=0)
-    assert "all 135 tables are current" in text
-    assert "!" not in text.split("Last runs")[0].split("behind", 1)[1]
+    assert f"all {len(load_project().candle_tables)} tables are current" in text
+    assert "all sources are current" in text
+    assert "Newest bar per table (UTC) and row count; `!` = behind" in text
+    assert text.split("Last runs")[0].count("!") == 2  # the legends of the two tables
 
     state = status(world, code=0)
-    assert list(state) == ["ok", "as_of", "grace_minutes", "problems", "tables", "symbols", "runs"]
+    assert list(state) == ["ok", "as_of", "grace_minutes", "problems", "sources", "tables", "symbols", "runs"]
     assert (state["grace_minutes"], state["problems"]) == (5, [])
     assert state["as_of"].endswith("+00:00")
-    assert len(state["tables"]) == 135
+    assert len(state["tables"]) == len(load_project().candle_tables)
     m5 = table(state, "btcusd", "M5")
     assert m5["newest"].endswith(":00+00:00")
     assert m5["expected"] <= m5["newest"]
@@ -88,6 +92,11 @@ def test_the_demo_is_current_on_whatever_day_it_is_made(world: World) -> None:
         *("rows_rejected", "models_built", "models_failed", "error"),
     ]
     assert [run["status"] for run in state["runs"]] == ["done", "done"]
+    [mt5] = state["sources"]
+    assert mt5 == {
+        **{"source": "mt5", "last_run_id": 2, "last_status": "done", "last_ended_at": state["runs"][0]["finished_at"]},
+        **{"last_success_at": mt5["last_ended_at"], "due_again_at": None, "verdict": "current", "reason": None},
+    }
     assert (
         state["runs"][0]["rows_changed"] == world.query("select rows_changed from ops.sync_runs where run_id = 2")[0][0]
     )
@@ -114,7 +123,7 @@ def test_each_trouble_is_named_and_leaves_the_rest_current(world: World) -> None
     late = table(state, "btcusd", "M5")
     assert (late["status"], late["reason"]) == (
         "late",
-        f"the source has stood still since {minute(newest_of_btcusd)} UTC",
+        f"the newest bar of the source is of {minute(newest_of_btcusd)} UTC",
     )
     assert late["lag_seconds"] in (3300, 3600)  # the due bar may have changed meanwhile
     gap = table(state, "ethusd", "D1")
@@ -133,7 +142,7 @@ def test_each_trouble_is_named_and_leaves_the_rest_current(world: World) -> None
     assert "! AUDJPY failed: the file has no table for this symbol" in text
     assert "! GBPUSD late: the source has no bar yet" in text
     assert "! BTCUSD M5" in text
-    assert f"late: the source has stood still since {minute(newest_of_btcusd)} UTC" in text
+    assert f"late: the newest bar of the source is of {minute(newest_of_btcusd)} UTC" in text
     assert "+55m" in text or "+60m" in text
 
     # a longer grace lets the hour pass, for this look only
@@ -144,7 +153,10 @@ def test_each_trouble_is_named_and_leaves_the_rest_current(world: World) -> None
     # landed, but taken from the table
     world.execute(f"delete from ethusd_h1 where timestamp > to_timestamp({now - 3 * 3600})")
     unbuilt = table(status(world, code=1), "ethusd", "H1")
-    assert (unbuilt["status"], unbuilt["reason"]) == ("unbuilt", "landed, but not built into the table")
+    assert (unbuilt["status"], unbuilt["reason"]) == (
+        "unbuilt",
+        "its newest bar is in staging and not yet in the table",
+    )
 
     # the pipeline has stood still for an hour: that is said first, once, and nothing that is current is blamed
     world.execute(
@@ -174,14 +186,13 @@ def test_runs_that_fail_or_stop_are_problems_although_all_tables_are_current(wor
         " ('mt5', 'run', 'failed', now(), now(), 'the disk is full', 0),"
         " ('mt5', 'run', 'interrupted', now(), now(), null, 0), ('mt5', 'run', 'running', now(), null, null, 0)"
     )
-    [problem] = status(world, code=1)["problems"]
-    assert problem.endswith("was the last to end, and failed: the disk is full")
+    assert status(world, code=1)["problems"] == ["mt5 failed: the last run failed: the disk is full"]
     assert "the disk is full" in printed(world, code=1)
     world.execute("update ops.sync_runs set status = 'partial', error = 'a test' where status = 'failed'")
-    assert status(world, code=1)["problems"][0].endswith("and partial: a test")
+    assert status(world, code=1)["problems"] == ["mt5 partial: the last run was partial: a test"]
     world.execute("delete from ops.sync_runs where status <> 'done'")
     world.execute("update ops.sync_runs set finished_at = '2025-01-06 12:00+00'")
-    assert status(world, code=1)["problems"] == ["no run has ended since 2025-01-06 12:00 UTC"]
+    assert status(world, code=1)["problems"] == ["mt5 no run has ended since 2025-01-06 12:00 UTC"]
 
 
 def test_a_fresh_database_says_what_to_do(world: World, server: Server) -> None:
@@ -194,17 +205,118 @@ def test_a_fresh_database_says_what_to_do(world: World, server: Server) -> None:
     assert "! no run yet: tradehouse sync" in printed(world, code=1)
 
 
-def test_without_its_view_and_with_a_table_missing_it_still_tells(world: World) -> None:
-    world.collector.load_many("EURUSD", series(MONDAY, 13))
+def test_one_missing_table_is_one_line(world: World) -> None:
+    demo_file(world)
     world.sync()
-    world.execute("drop table public.eurusd_m5 cascade")  # takes the views on top along
+    world.execute("drop table public.eurusd_m5 cascade")  # takes the view `candles` along
     state = status(world, code=1)
     assert table(state, "eurusd", "M5")["status"] == "missing"
-    rest = table(state, "eurusd", "H1")
-    assert (rest["status"], rest["rows"], rest["newest"]) == ("unknown", 2, "2025-01-06T01:00:00+00:00")
-    assert "! EURUSD M5 missing: there is no such table: tradehouse sync --test builds it" in printed(world, code=1)
+    assert {each["status"] for each in state["tables"] if each != table(state, "eurusd", "M5")} == {"current"}
+    assert state["problems"] == [
+        "public.candles missing: there is no such view or table; the next sync builds it",
+        "EURUSD M5 missing: there is no such table; the next sync builds it",
+    ]
+    assert "! EURUSD M5 missing: there is no such table; the next sync builds it" in printed(world, code=1)
+    # what a run has to look for
+    with world.connection() as connection:
+        assert missing_models(connection, "mt5") == ["eurusd_m5", "candles"]
+
+    # a table of that name that somebody made of something else
+    world.execute("create table public.eurusd_m5 (timestamp text); drop view ops.source_health")
+    assert world.query("select ops.newest_row('public.eurusd_m5', now())") == [(None,)]
+    world.execute("drop table public.eurusd_m5")
     world.sync("--test")
-    assert verdicts(status(world, code=1), ["eurusd"]) == {"late"}
+    assert status(world, code=0)["problems"] == []
+
+
+def test_a_failing_table_leaves_the_views_of_status_where_they_are(world: World) -> None:
+    demo_file(world)
+    world.sync()
+    views = "select oid from pg_class where relname in ('candle_tables', 'sync_health', 'candles') order by relname"
+    before = world.query(views)
+    world.execute("alter table public.eurusd_h1 drop constraint eurusd_h1_pkey")  # the contract says there is one
+    built = world.dbt("run", "--select", "stg_mt5__eurusd", "eurusd_h1+")
+    assert built.returncode == 1
+    assert "ERROR=1 SKIP=3" in built.stdout, built.stdout
+    assert world.query(views) == before
+    assert {each["status"] for each in status(world, code=0)["tables"]} == {"current"}
+
+
+def test_every_source_that_has_run_is_judged(world: World) -> None:
+    demo_file(world)
+    world.sync()
+    assert [source["source"] for source in status(world, code=0)["sources"]] == ["mt5"]
+    others = world.dbt("build", "--select", "tag:bybit", "tag:accounts", "--resource-types", "model", "seed")
+    assert others.returncode == 0, others.stdout
+    parts = "; ".join(f"account {n}: the password was refused" for n in range(60))
+    world.execute(
+        "insert into ops.sync_runs (source, command, status, started_at, finished_at, due_again_at, error) values"
+        " ('bybit', 'bybit run', 'done', now() - interval '2 hours', now() - interval '2 hours',"
+        "  now() - interval '1 hour', null),"
+        f" ('accounts', 'accounts run', 'partial', now(), now(), now() + interval '1 hour', '{parts}')"
+    )
+    state = status(world, code=1)
+    assert {source["source"]: source["verdict"] for source in state["sources"]} == {
+        **{"accounts": "partial", "bybit": "dead", "mt5": "current"}
+    }
+    assert len(state["problems"]) == 2
+    assert state["problems"][0] == f"accounts partial: the last run was partial: {parts}"
+    assert state["problems"][1].startswith("bybit dead: the service has stopped: its next run was due at ")
+    text = printed(world, code=1)
+    lines = [line for line in text.splitlines() if line.startswith("! ")]
+    assert len(lines) == 2
+    assert all(len(line) <= 250 for line in lines)
+    assert lines[0].startswith("! accounts partial: the last run was partial: account 0: the password was refused")
+
+    # a grace of two hours lets the hour pass
+    patient = status(world, "--grace", "120", code=1)["sources"]
+    assert [source["verdict"] for source in patient] == ["partial", "current", "current"]
+    world.execute("delete from ops.sync_runs where source = 'accounts'")
+    world.execute(
+        "update ops.sync_runs set status = 'failed', error = 'no key', due_again_at = null where source = 'bybit'"
+    )
+    assert status(world, code=1)["problems"] == ["bybit failed: the last run failed: no key"]
+
+    # the newest run is at work in a session that holds a lock, or its session is gone
+    with world.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("select pg_advisory_lock(1)")
+        cursor.execute(
+            "insert into ops.sync_runs (source, command, status, started_at)"
+            " values ('bybit', 'bybit run', 'running', now() - interval '1 hour')"
+        )
+        cursor.execute(
+            "update ops.sync_runs set status = 'done', due_again_at = now() - interval '1 hour', error = null"
+            " where source = 'bybit' and status = 'failed'"
+        )
+        connection.commit()
+        assert status(world, code=0)["problems"] == []
+    assert "and broke off" in status(world, code=1)["problems"][0]
+
+
+def test_candles_are_no_problem_where_only_another_source_runs(bybit_world: BybitWorld) -> None:
+    bybit_world.backfill()
+    done = bybit_world.run("status")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "all sources are current" in done.stdout
+    assert "tables" not in done.stdout
+    assert json.loads(bybit_world.run("status", "--json").stdout)["problems"] == []
+
+
+def test_lines_are_short_whatever_is_wrong(world: World) -> None:
+    series_of = series(MONDAY, 30)
+    for symbol in ("EURUSD", "GBPUSD", "AUDUSD"):
+        world.collector.load_many(symbol, series_of)
+    world.sync()
+    world.execute(
+        "update ops.sync_symbols set status = 'failed', last_error = repeat('no such thing ', 90)"
+        " where symbol in ('eurusd', 'gbpusd', 'usdjpy')"
+    )
+    state = status(world, code=1)
+    assert any(len(problem) > 900 for problem in state["problems"])
+    lines = [line for line in printed(world, code=1).splitlines() if line.startswith("! ")]
+    assert lines
+    assert max(map(len, lines)) <= 300
+    assert any(" more " in line for line in lines)
 
 
 def test_a_role_that_may_not_look_ends_in_one_line(world: World) -> None:
@@ -285,7 +397,7 @@ def test_old_run_records_are_deleted_but_for_those_that_are_read_again(world: Wo
 
 
 def test_what_stands_behind_it_can_be_queried(world: World) -> None:
-    for relation in ("ops.sync_runs", "ops.market_hours", "ops.candle_tables", "ops.sync_health"):
+    for relation in ("ops.sync_runs", "ops.market_hours", "ops.candle_tables", "ops.sync_health", "ops.source_health"):
         done = world.run("query", f"select count(*) as n from wh.{relation}", "--format", "json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)[0]["n"] == world.query(f"select count(*) from {relation}")[0][0] > 0

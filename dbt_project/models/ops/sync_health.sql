@@ -3,9 +3,7 @@ with
 moment as (
     select
         {{ sync_clock() }} as now,
-        coalesce(
-            nullif(current_setting('tradehouse.grace', true), ''), '{{ var("grace_minutes") }} minutes'
-        )::interval as grace
+        {{ grace() }} as grace
 ),
 
 candle_tables as (
@@ -75,11 +73,11 @@ final as (
             when 'unread' then coalesce(
                 'no run has read the source since ' || {{ utc_text('last_read_at') }}, 'no run has read the source yet'
             )
-            when 'unbuilt' then 'landed, but not built into the table'
+            when 'unbuilt' then 'its newest bar is in staging and not yet in the table'
             when 'failed' then last_error
-            when 'gap' then 'the source went on without a readable bar of ' || {{ utc_text('expected_bar') }}
+            when 'gap' then 'the source has newer bars, but no readable one of ' || {{ utc_text('expected_bar') }}
             when 'late' then coalesce(
-                'the source has stood still since ' || {{ utc_text('source_bar') }}, 'the source has no bar yet'
+                'the newest bar of the source is of ' || {{ utc_text('source_bar') }}, 'the source has no bar yet'
             )
         end as reason
     from judged

@@ -1,0 +1,131 @@
+{#
+    dbt's view materialization for Postgres, in place. dbt's own makes a new view and drops the old one by cascade,
+    with everything that stands on it.
+
+    - The definition is as it was: nothing is touched.
+    - Columns came behind those there are, or only the rule changed: `create or replace view`, which keeps grants,
+      comments and what stands on it.
+    - Columns were dropped, renamed or retyped: what stands on the view is saved, the view is made again, and all of
+      it is put back, in one transaction (see `_dependents.sql`).
+
+    Two runs that build the same view take turns.
+#}
+{% materialization view, adapter='postgres' %}
+    {% set target = this.incorporate(type='view') %}
+    {% set probe = this.incorporate(type='view', path={'database': none, 'schema': 'pg_temp'}) %}
+
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+
+    {% call statement('probe') %}
+        select pg_advisory_xact_lock(hashtextextended({{ _literal(target | string) }}, 0));
+        {{ get_create_view_as_sql(probe, sql) }}
+    {% endcall %}
+    {% set change = run_query(_view_change_sql(target, probe))[0] %}
+    {% call statement('drop_probe') %}
+        drop view {{ probe }}
+    {% endcall %}
+
+    {% if change['kind'] == 'view' and change['is_same'] %}
+        {% call noop_statement('main', 'UNCHANGED') %}
+            {{ sql }}
+        {% endcall %}
+    {% else %}
+        {% set replaces = change['kind'] is none or (change['kind'] == 'view' and change['extends']) %}
+        {% set saved = [] if replaces else _saved_dependents(target, itself=change['kind'] == 'view') %}
+        {% if not replaces %}
+            {% do _drop_dependents(saved) %}
+            {% if change['kind'] != 'view' %}
+                {% call statement('drop_existing') %}
+                    drop {{ change['kind'] }} {{ target }}
+                {% endcall %}
+            {% endif %}
+        {% endif %}
+        {% call statement('main') %}
+            {{ config.get('sql_header') or '' }}
+            create or replace view {{ target }} {{ change['options'] or '' }} as (
+                {{ sql }}
+            )
+        {% endcall %}
+        {% if saved and change['kind'] == 'view' %}
+            {# its own entry has a new definition now, and the same owner, comments and grants #}
+            {% do saved[0].update({'create': none}) %}
+        {% endif %}
+        {% do _restore_dependents(saved) %}
+    {% endif %}
+
+    {% do apply_grants(target, config.get('grants'), should_revoke=True) %}
+    {% do _comment_view(target) %}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {% do adapter.commit() %}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+{# How the view in the warehouse differs from the one just tried out: {kind (none: there is none), is_same, extends,
+   options}. `extends` says that its columns are the first ones of the other. #}
+{% macro _view_change_sql(target, probe) %}
+with
+
+names as (
+    select
+        to_regclass({{ _literal(target | string) }})::oid as existing,
+        to_regclass({{ _literal(probe | string) }})::oid as probe
+),
+
+columns as (
+    select attrelid, attnum, attname, atttypid, atttypmod, attcollation
+    from pg_attribute
+    where attnum > 0 and not attisdropped
+)
+
+select
+    case relkind when 'v' then 'view' when 'm' then 'materialized view' when 'r' then 'table' when 'p' then 'table' end
+        as kind,
+    pg_get_viewdef(existing) = pg_get_viewdef(probe) as is_same,
+    not exists (
+        select attnum, attname, atttypid, atttypmod, attcollation from columns where attrelid = existing
+        except
+        select attnum, attname, atttypid, atttypmod, attcollation from columns where attrelid = probe
+    ) as extends,
+    'with (' || nullif(array_to_string(reloptions, ', '), '') || ')' as options
+from names
+left join pg_class on pg_class.oid = existing
+{% endmacro %}
+
+{# `persist_docs`, where a comment differs: each one written is a new catalog row and a lock. #}
+{% macro _comment_view(target) %}
+    {% set statements = [] %}
+    {% set found = {} %}
+    {% if config.persist_relation_docs() or config.persist_column_docs() %}
+        {% for row in run_query(
+            "select attname::text as name, coalesce(col_description(attrelid, attnum), '') as description
+            from pg_attribute
+            where attrelid = " ~ _literal(target | string) ~ "::regclass and attnum > 0 and not attisdropped
+            union all
+            select '', coalesce(obj_description(" ~ _literal(target | string) ~ "::regclass, 'pg_class'), '')"
+        ) %}
+            {% do found.update({row['name']: row['description'] or ''}) %}
+        {% endfor %}
+    {% endif %}
+    {% if config.persist_relation_docs() and found[''] != model.description %}
+        {% do statements.append('comment on view ' ~ target ~ ' is ' ~ _literal(model.description)) %}
+    {% endif %}
+    {% if config.persist_column_docs() %}
+        {% for column in model.columns.values() if column.name in found %}
+            {% if found[column.name] != column.description %}
+                {% do statements.append(
+                    'comment on column ' ~ target ~ '.' ~ adapter.quote(column.name)
+                    ~ ' is ' ~ _literal(column.description)
+                ) %}
+            {% endif %}
+        {% endfor %}
+    {% endif %}
+    {% if statements %}
+        {% call statement('comment_view') %}
+            {{ statements | join(';\n') }}
+        {% endcall %}
+    {% endif %}
+{% endmacro %}
