@@ -7,9 +7,9 @@
 --     psql "$ADMIN_URI" -v ON_ERROR_STOP=1 -f sql/roles.sql    # once more, now that the login is known
 --     psql "$ADMIN_URI" -c "create role charts login password '…'" -c "grant tradehouse_reader to charts"
 --
--- tradehouse_loader       owns the schemas staging and ops, makes and fills the tables in them
+-- tradehouse_loader       owns the schemas staging, ops and refresh, makes and fills the tables in them
 -- tradehouse_transformer  reads staging and ops, makes views in them, makes tables and views in public, trading
---                         and accounts
+--                         and accounts, and functions in refresh
 -- tradehouse_reader       reads what the pipeline makes in public and trading, now and later, and nothing else
 -- tradehouse_accounts_reader   the same of accounts, which are customers', and nothing else
 --
@@ -63,7 +63,7 @@ begin
         execute format('grant %I to %I', item, current_user);
     end loop;
 
-    foreach item in array array['staging', 'ops', 'trading', 'accounts'] loop
+    foreach item in array array['staging', 'ops', 'trading', 'accounts', 'refresh'] loop
         if to_regnamespace(item) is null then
             execute format('create schema %I', item);
         end if;

@@ -1,92 +1,133 @@
 {#
-    The one statement of an increment. `everything` says that the model's rows are the whole table: then what
-    it does not return is deleted too, unless the model is `keeps_history`. The model runs once; rows that equal the target's are left out before
-    the insert, so that an unchanged row is neither rewritten nor locked. `report_added` leaves in the transaction's
-    setting `upsert.rows_added` how many rows the table gained.
+    The upsert as the statements of a plpgsql block, which need the declarations of `_upsert_variables`. They leave in
+    `upsert_rows` how many rows were inserted, updated and deleted.
+
+    `everything` says that the model's rows are the whole table: then what it does not return is deleted too, unless
+    the model is `keeps_history`. The model runs once; rows that equal the target's are left out before the insert, so
+    that an unchanged row is neither rewritten nor locked.
+
+    Rows are deleted in a statement of their own, and by literal keys where the key is one column: with a join
+    TimescaleDB decompresses the whole table, and in one statement with the insert it may not see the rows.
 #}
-{% macro _upsert_sql(target, sql, contract, everything=false, report_added=false) %}
+{% macro _upsert_sql(target, sql, contract, everything=false) %}
     {% set names = contract.columns | map(attribute='name') | list %}
     {% set unique_key = contract.unique_key %}
-    {% set values = names | reject('in', unique_key) | list %}
+    {% set written = names | reject('in', unique_key + config.get('insert_only_columns', default=[])) | list %}
+    {% set compared = written | reject('in', config.get('unchanged_columns', default=[])) | list %}
     {% set delete_when = config.get('delete_when') %}
-    {% set same_key -%}
-        {%- for name in unique_key %}{{ 'and ' if not loop.first }}target.{{ adapter.quote(name) }} = incoming.{{ adapter.quote(name) }}{{ ' ' if not loop.last }}{% endfor -%}
-    {%- endset %}
-    {# Two dbt runs at once take turns: with an older snapshot, one would undo what the other wrote. An advisory
-       lock, because a table lock would cancel autovacuum again and again. #}
-    select pg_advisory_xact_lock(hashtextextended({{ _literal(target | string) }}, 0)){{ ", set_config('upsert.rows_added', '0', true)" if report_added }};
-
-    with incoming as materialized (
-        select {{ _quoted(names) }}
-        from (
-            {{ sql }}
-        ) as model
-    )
     {% set surplus = everything and not config.get('keeps_history') %}
-    {% if delete_when or surplus %}
-    , removed as (
-        delete from {{ target }} as target
-        {% if surplus %}
-        where not exists (select from incoming where {{ same_key }}{% if delete_when %} and ({{ delete_when }}) is not true{% endif %})
-        {% else %}
-        using (select * from incoming where {{ delete_when }}) as incoming
-        where {{ same_key }}
-        {% endif %}
-    )
-    {% endif %}
-    {% if report_added %}
-    , added as (
-        select
-        from incoming
-        where not exists (select from {{ target }} as target where {{ same_key }})
+    {% set deletes = delete_when or surplus %}
+    {% set key = adapter.quote(unique_key[0]) %}
+    with {{ 'incoming as materialized (' if surplus else 'differing as materialized (' }}
+    {%- if not surplus %}
+{{ _differing_sql(target, _incoming_sql(sql, names, delete_when), unique_key, compared, delete_when) }}
+    {%- else %}
+{{ _incoming_sql(sql, names, delete_when) }}
+    ),
+
+    differing as materialized (
+{{ _differing_sql(target, 'select * from incoming', unique_key, compared, delete_when) }}
+    {%- endif %}
+    ),
+
+    written as (
+        insert into {{ target }} as target ({{ _quoted(names) }})
+        select {{ _quoted(names) }}
+        from differing
         {% if delete_when %}
-            and ({{ delete_when }}) is not true
+        where not upsert_is_tombstone
         {% endif %}
+        on conflict ({{ _quoted(unique_key) }}) do update
+        set
+        {% for name in written %}
+            {{ adapter.quote(name) }} = excluded.{{ adapter.quote(name) }}{{ ',' if not loop.last }}
+        {% endfor %}
     )
-    {% endif %}
-    insert into {{ target }} as target ({{ _quoted(names) }})
-    select {{ _quoted(names) }}
-    from incoming
-    where not exists (
-        select
+
+    {% if surplus %}
+    , surplus as (
+        select {{ _quoted(unique_key, 'target.') }}
         from {{ target }} as target
-        where {{ same_key }}
-            and ({{ _quoted(values, 'target.') }}) is not distinct from ({{ _quoted(values, 'incoming.') }})
+        where not exists (
+            select
+            from incoming
+            where {{ _same_key(unique_key) }}{{ ' and not incoming.upsert_is_tombstone' if delete_when }}
+        )
     )
-    {% if delete_when %}
-        and ({{ delete_when }}) is not true
     {% endif %}
-    on conflict ({{ _quoted(unique_key) }}) do update
-    set
-    {% for name in values %}
-        {{ adapter.quote(name) }} = excluded.{{ adapter.quote(name) }}{{ ',' if not loop.last }}
+    select
+        count(*){{ ' filter (where not upsert_is_tombstone)' if delete_when }},
+        count(*) filter (where not upsert_is_there)
+        {% for name in unique_key if deletes %}
+        , {{ 'array(select ' ~ adapter.quote(name) ~ ' from surplus order by ' ~ _quoted(unique_key) ~ ')' if surplus
+            else 'array_agg(' ~ adapter.quote(name) ~ ') filter (where upsert_is_tombstone)' }}
+        {% endfor %}
+    into
+        upsert_rows,
+        upsert_added
+        {% for _ in unique_key if deletes %}
+        , upsert_gone_{{ loop.index }}
+        {% endfor %}
+    from differing;
+    {% if deletes %}
+
+    if cardinality(upsert_gone_1) > 0 then
+        {% if unique_key | length == 1 %}
+        execute format('delete from {{ target }} where {{ key }} = any(%L)', upsert_gone_1);
+        {% else %}
+        delete from {{ target }} as target
+        using unnest({% for _ in unique_key %}upsert_gone_{{ loop.index }}{{ ', ' if not loop.last }}{% endfor %})
+            as incoming ({{ _quoted(unique_key) }})
+        where {{ _same_key(unique_key) }};
+        {% endif %}
+        get diagnostics upsert_deleted = row_count;
+        upsert_rows := upsert_rows + upsert_deleted;
+    end if;
+    {% endif %}
+{% endmacro %}
+
+{# What `_upsert_sql` and `_prune_sql` keep between their statements. #}
+{% macro _upsert_variables(contract) %}
+    upsert_rows bigint := 0;
+    upsert_added bigint := 0;
+    upsert_deleted bigint;
+    {% for name in contract.unique_key %}
+    {% set column = contract.columns | selectattr('name', 'equalto', name) | first %}
+    upsert_gone_{{ loop.index }} {{ column.type }}[];
     {% endfor %}
-    {% if report_added %}
-    returning set_config('upsert.rows_added', (select count(*) from added)::text, true)
-    {% endif %}
-{% endmacro %}
+{%- endmacro %}
 
-{#
-    Write the increment to `target/run` as one script that can be run again without dbt: the statement between its
-    hooks, rendered. The first line tells such a file from the others there. Hooks that run outside the transaction
-    make it more than one script, and nothing is written.
-#}
-{% macro _write_increment(target, sql, contract, pre_hooks, post_hooks) %}
-    {% set hooks = pre_hooks + post_hooks %}
-    {% if hooks | rejectattr('transaction') | list | length == 0 %}
-        {% set statements = ['-- increment of ' ~ target] %}
-        {% for hook in pre_hooks %}
-            {% do statements.append(render(hook.sql) | trim ~ ';') %}
-        {% endfor %}
-        {% do statements.append(_upsert_sql(target, sql, contract, report_added=true) | trim ~ ';') %}
-        {% for hook in post_hooks %}
-            {% do statements.append(render(hook.sql) | trim ~ ';') %}
-        {% endfor %}
-        {% do write(statements | join('\n')) %}
-    {% endif %}
-{% endmacro %}
+{# The model's rows, tombstones marked. #}
+{% macro _incoming_sql(sql, names, delete_when) -%}
+        select
+            {{ _quoted(names) }}{% if delete_when %},
+            ({{ delete_when }}) is true as upsert_is_tombstone{% endif %}
 
-{# Column names, quoted, prefixed and comma-separated. #}
-{% macro _quoted(names, prefix='') -%}
-    {%- for name in names %}{{ prefix }}{{ adapter.quote(name) }}{{ ', ' if not loop.last }}{% endfor -%}
+        from (
+{{ sql }}
+        ) as model
+{%- endmacro %}
+
+{# Of the incoming rows, those that change the target. #}
+{% macro _differing_sql(target, incoming, unique_key, compared, delete_when) -%}
+        select
+            incoming.*,
+            target.{{ adapter.quote(unique_key[0]) }} is not null as upsert_is_there
+        from (
+{{ incoming }}
+        ) as incoming
+        left join {{ target }} as target on {{ _same_key(unique_key) }}
+        where case
+            {% if delete_when %}
+            when incoming.upsert_is_tombstone then target.{{ adapter.quote(unique_key[0]) }} is not null
+            {% endif %}
+            when target.{{ adapter.quote(unique_key[0]) }} is null then true
+            else ({{ _quoted(compared, 'target.') }}) is distinct from ({{ _quoted(compared, 'incoming.') }})
+        end
+{%- endmacro %}
+
+{% macro _same_key(unique_key) -%}
+    {%- for name in unique_key -%}
+        target.{{ adapter.quote(name) }} = incoming.{{ adapter.quote(name) }}{{ ' and ' if not loop.last }}
+    {%- endfor -%}
 {%- endmacro %}

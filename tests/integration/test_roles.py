@@ -145,7 +145,7 @@ def test_the_pipeline_runs_and_the_reader_only_reads(world: World, tenants: Tena
     )
 
     # What is dropped and made again (the view, and a table whose shape was not the contract's) stays readable.
-    _run(tenants.pipeline, "alter table eurusd_h1 add column surplus integer")
+    _run(tenants.pipeline, "alter table eurusd_h1 alter column close drop not null")
     made_before = _run(tenants.pipeline, "select 'eurusd_h1'::regclass::oid, 'candles'::regclass::oid")
     rebuilt = world.dbt("run", "--full-refresh", "--select", "eurusd_h1", "candles")
     assert rebuilt.returncode == 0, rebuilt.stdout

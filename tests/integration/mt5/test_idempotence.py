@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from extract.settings import load_project
+from extract.warehouse import lock_key
 from tests.support.collector import bar, series
 from tests.support.world import World
 
@@ -23,6 +24,7 @@ CATALOG_ROWS = """
     union all select 'pg_type', count(*), max(oid::bigint) from pg_type
     union all select 'pg_description', count(*), max(xmin::text::bigint) from pg_description
     union all select 'pg_rewrite', count(*), max(oid::bigint) from pg_rewrite
+    union all select 'pg_proc', count(*), max(xmin::text::bigint) from pg_proc
 """
 
 
@@ -31,7 +33,8 @@ def test_a_sync_with_nothing_new_rewrites_no_row_and_adds_nothing_to_the_catalog
         world.collector.load_many(table, series(MONDAY, 600, tema="abc" if table == "BTCUSD" else 1.0))
     world.sync_and_check()
     rows, catalog = row_versions(world), world.query(CATALOG_ROWS)
-    assert len(rows) == 135 + 15 + 1 + 2 + 5  # candles, symbols, their template, what Bybit and what accounts land in
+    project = load_project()  # and what Bybit and what accounts land in
+    assert len(rows) == len(project.candle_tables) + len(project.symbols) + 2 + 5
     assert "0 changed" in world.sync()
     assert row_versions(world) == rows
     assert world.query(CATALOG_ROWS) == catalog
@@ -40,9 +43,12 @@ def test_a_sync_with_nothing_new_rewrites_no_row_and_adds_nothing_to_the_catalog
 def test_a_build_of_all_tables_with_nothing_new_rewrites_no_row(world: World) -> None:
     world.collector.load_many("EURUSD", series(MONDAY, 600))
     world.sync_and_check()
-    rows = row_versions(world)
+    rows, functions = row_versions(world), world.query(CATALOG_ROWS)
+    assert world.dbt("run", "--select", "config.materialized:incremental,eurusd_*").returncode == 0
+    assert row_versions(world) == rows
+    assert world.query(CATALOG_ROWS) == functions
     world.execute("update ops.sync_runs set models_failed = 1")
-    assert "135 models built" in world.sync()
+    assert f"{len(load_project().candle_tables)} models built" in world.sync()
     assert row_versions(world) == rows
 
 
@@ -68,7 +74,7 @@ def test_a_full_refresh_repairs_what_was_tampered_with(world: World) -> None:
         " 1, 1, 1, null, synced_at from eurusd_m5 limit 1"
     )
     printed = world.sync("--test", code=1)
-    assert "failed: candles_match_bars_stg_mt5__eurusd_eurusd: Got 14 results" in printed
+    assert "candles_match_bars_stg_mt5__eurusd_eurusd: Got 14 results" in printed
     run_dbt(world, "run", "--full-refresh", "--select", "eurusd_m5")
     world.check()
 
@@ -88,7 +94,7 @@ def test_what_a_failed_build_left_behind_is_built_next_time(world: World) -> Non
     world.execute("drop view candles; alter table eurusd_h1 alter column close type text")
     world.collector.write("EURUSD", series(MONDAY + 3600, 13))
     printed = world.sync(code=1)
-    assert "failed: eurusd_h1: " in printed
+    assert "eurusd_h1: " in printed
     assert "column close is text, the contract says double precision" in printed
     assert world.query("select count(*) from eurusd_m5") == [(25,)]
     world.execute("alter table eurusd_h1 alter column close type double precision using close::double precision")
@@ -114,15 +120,69 @@ def test_a_table_of_another_shape_is_rebuilt_on_full_refresh(world: World) -> No
     world.sync_and_check()
     world.execute("drop view candles; alter table eurusd_h1 alter column close type text, add column note text")
     run_dbt(world, "run", "--full-refresh", "--select", "eurusd_h1", "candles")
+    world.execute("alter table eurusd_h1 drop column note")
     world.check()
     assert world.query("select count(*) from candles where symbol = 'eurusd' and timeframe = 'H1'") == [(2,)]
+
+
+@pytest.mark.only_on("embedded")
+def test_a_build_without_rows_ends_well_and_leaves_the_tables(world: World) -> None:
+    world.collector.write("EURUSD", series(MONDAY, 13))
+    world.sync_and_check()
+    functions = "select oid, xmin::text from pg_proc where pronamespace = 'refresh'::regnamespace order by 1"
+    functions_before, rows_before = world.query(functions), row_versions(world)
+    done = world.dbt("build", "--empty")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert world.query(functions) == functions_before
+    assert row_versions(world).items() >= rows_before.items()
+    run_dbt(world, "run")
+    world.check()
+
+
+def test_a_full_refresh_leaves_a_further_column_and_what_stands_on_the_table(world: World) -> None:
+    world.collector.write("EURUSD", series(MONDAY, 13))
+    world.sync_and_check()
+    world.execute(
+        "drop role if exists charts; create role charts; grant select on eurusd_h1 to charts with grant option;"
+        "revoke all on eurusd_h1 from public; grant select (close) on eurusd_h1 to public;"
+        "alter table eurusd_h1 add column note text; update eurusd_h1 set note = 'mine ' || close;"
+        "create view noted as select timestamp, note from eurusd_h1; grant select on noted to charts;"
+        "delete from eurusd_h1 where timestamp = '2025-01-06 01:00Z'"
+    )
+    identity = (
+        "select 'eurusd_h1'::regclass::oid, 'candles'::regclass::oid, 'noted'::regclass::oid, relacl::text"
+        " from pg_class where oid = 'eurusd_h1'::regclass"
+    )
+    before = world.query(identity)
+    done = world.dbt("run", "--full-refresh", "--select", "eurusd_h1")
+    assert done.returncode == 0, done.stdout
+    assert "has columns that are not the model's, which are left alone: note" in " ".join(done.stdout.split())
+    assert world.query(identity) == before
+    assert world.query("select note is null from noted order by timestamp") == [(False,), (True,)]
+
+    # what only a rebuild mends takes all of it along
+    world.execute("alter table eurusd_h1 drop constraint eurusd_h1_pkey")
+    run_dbt(world, "run", "--full-refresh", "--select", "eurusd_h1")
+    (rebuilt, candles, noted, grants) = world.query(identity)[0]
+    assert rebuilt != before[0][0]
+    assert (candles, noted) != before[0][1:3]
+    assert grants == before[0][3]
+    assert world.query("select note is null from noted order by timestamp") == [(False,), (True,)]
+    rights = "select has_table_privilege('charts', 'noted', 'select'), has_table_privilege('charts', %s::oid, 'select')"
+    assert world.query(rights, rebuilt) == [(True, True)]
+    assert world.query("select attacl::text from pg_attribute where attrelid = %s and attname = 'close'", rebuilt) == [
+        ("{=r/postgres}",)
+    ]
+    assert world.query("select to_regclass('eurusd_h1__dbt_backup')") == [(None,)]
+    world.execute("drop view noted; alter table eurusd_h1 drop column note")
+    world.check()
 
 
 def test_a_second_run_names_the_first_and_leaves_without_work(world: World) -> None:
     world.collector.write("EURUSD", series(MONDAY, 3))
     with world.connection() as other, other.cursor() as cursor:
         cursor.execute(
-            "set application_name = 'tradehouse sync pid 7 on elsewhere'; select pg_advisory_lock(807303541)"
+            f"set application_name = 'tradehouse sync pid 7 on elsewhere'; select pg_advisory_lock({lock_key('mt5')})"
         )
         printed = world.sync()
         assert "another run of mt5 holds the lock: tradehouse sync pid 7 on elsewhere" in printed
@@ -197,26 +257,12 @@ def run_dbt(world: World, *arguments: str) -> None:
 
 
 @pytest.mark.only_on("embedded")
-def test_increments_outlive_the_process(world: World) -> None:
-    def write(close: float) -> None:
-        world.collector.write("EURUSD", [bar(MONDAY + 3600, close=close, high=9.0)])
-
-    world.collector.write("EURUSD", series(MONDAY, 13))
-    world.sync_and_check()
-    write(1.5)
-    world.sync_and_check()  # dbt makes the increments
+def test_the_first_build_leaves_the_increments_in_the_warehouse(world: World) -> None:
     package = world.directory / "without" / "dbt"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise ImportError('no dbt here')")
     world.settings["PYTHONPATH"] = str(package.parent)
-    write(1.6)
-    world.sync_and_check()
-    # what is left of another project counts for nothing, and neither does what is left of half a file
-    del world.settings["PYTHONPATH"]
-    left = world.home / "dbt" / "increments.json"
-    content = json.loads(left.read_text())
-    nothing = dict.fromkeys(content["increments"], "select 1")
-    for text in (json.dumps({**content, "fingerprint": "another", "increments": nothing}), left.read_text()[:-9], "3"):
-        left.write_text(text)
-        write(1.7 + len(text) % 7 / 10)
-        world.sync_and_check()
+    world.collector.write("EURUSD", series(MONDAY, 13))
+    assert "9 models built" in world.sync_and_check()  # the tables were made empty
+    world.collector.write("EURUSD", [bar(MONDAY + 3600, close=1.5, high=9.0)])
+    assert "4 models built" in world.sync_and_check()

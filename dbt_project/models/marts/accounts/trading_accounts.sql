@@ -32,36 +32,36 @@ final as (
     from changed
     cross join lateral (
         select
-            results.completed_at,
-            results.error_message,
-            results.extracted_at
-        from {{ source('accounts', 'mt5_sync_results') }} as results
-        where results.account_id = changed.account_id and results.status <> 'skipped'
-        order by results.run_id desc
+            completed_at,
+            error_message,
+            extracted_at
+        from {{ source('accounts', 'mt5_sync_results') }}
+        where account_id = changed.account_id and status <> 'skipped'
+        order by run_id desc
         limit 1
     ) as newest
     left join lateral (
-        select results.completed_at
-        from {{ source('accounts', 'mt5_sync_results') }} as results
-        where results.account_id = changed.account_id and results.status = 'success'
-        order by results.run_id desc
+        select completed_at
+        from {{ source('accounts', 'mt5_sync_results') }}
+        where account_id = changed.account_id and status = 'success'
+        order by run_id desc
         limit 1
     ) as succeeded on true
     left join lateral (
-        select results.run_id
-        from {{ source('accounts', 'mt5_sync_results') }} as results
-        where results.account_id = changed.account_id and results.status in ('success', 'partial')
-        order by results.run_id desc
+        select run_id
+        from {{ source('accounts', 'mt5_sync_results') }}
+        where account_id = changed.account_id and status in ('success', 'partial')
+        order by run_id desc
         limit 1
     ) as reached on true
     cross join lateral (
         select count(*)::integer as number
-        from {{ source('accounts', 'mt5_sync_results') }} as results
-        where results.account_id = changed.account_id
-            and results.run_id > coalesce(reached.run_id, 0)
-            and results.status = 'failed'
+        from {{ source('accounts', 'mt5_sync_results') }}
+        where account_id = changed.account_id
+            and run_id > coalesce(reached.run_id, 0)
+            and status = 'failed'
     ) as failures
-    left join {{ ref('stg_accounts__info') }} as info on changed.account_id = info.account_id
+    left join (select * from {{ ref('stg_accounts__info') }}) as info on changed.account_id = info.account_id
 )
 
 select * from final

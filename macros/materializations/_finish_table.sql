@@ -1,0 +1,56 @@
+{# Add the columns the contract gained; rows that are there already hold NULL in them. #}
+{% macro _adopt_new_columns(target, drift) %}
+    {% if drift.added %}
+        {% do exceptions.warn(
+            target ~ ' gains ' ~ drift.added | map(attribute='name') | join(', ')
+            ~ ', NULL in the rows it has: --full-refresh fills them'
+        ) %}
+        {% call statement('adopt_new_columns') %}
+            alter table {{ target }}
+            {% for column in drift.added %}
+                add column {{ adapter.quote(column.name) }} {{ column.type }}{{ ',' if not loop.last }}
+            {% endfor %}
+        {% endcall %}
+    {% endif %}
+{% endmacro %}
+
+{#
+    Keys and indexes of a table just made (`state` is none), and `persist_docs` without its price: comments are
+    written only where they differ, because each one is a new catalog row. All in one round trip.
+#}
+{% macro _finish_table(target, contract, state) %}
+    {% set statements = [] %}
+    {% if state is none %}
+        {% set keys = ['add primary key (' ~ _quoted(contract.unique_key) ~ ')'] %}
+        {% for column in contract.columns if column.not_null %}
+            {% do keys.append('alter column ' ~ adapter.quote(column.name) ~ ' set not null') %}
+        {% endfor %}
+        {% do statements.append('alter table ' ~ target ~ ' ' ~ keys | join(', ')) %}
+        {% for index in config.get('indexes', default=[]) %}
+            {% do statements.append(get_create_index_sql(target, index)) %}
+        {% endfor %}
+    {% endif %}
+    {% if config.persist_relation_docs() and (state is none or state.description != model.description) %}
+        {% do statements.append('comment on table ' ~ target ~ ' is ' ~ _literal(model.description)) %}
+    {% endif %}
+    {% if config.persist_column_docs() %}
+        {% for column in model.columns.values() %}
+            {% set known = state.columns.get(column.name) if state else none %}
+            {% if known is none or known['description'] != column.description %}
+                {% do statements.append(
+                    'comment on column ' ~ target ~ '.' ~ adapter.quote(column.name)
+                    ~ ' is ' ~ _literal(column.description)
+                ) %}
+            {% endif %}
+        {% endfor %}
+    {% endif %}
+    {% if config.get('keep_newest_rows') %}
+        {# the function does so where the table has grown; the cap may have come down since #}
+        {% do statements.append(_block(contract, _prune_sql(target, contract))) %}
+    {% endif %}
+    {% if statements %}
+        {% call statement('finish_table') %}
+            {{ statements | join(';\n') }}
+        {% endcall %}
+    {% endif %}
+{% endmacro %}
