@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -55,15 +54,5 @@ def generate_project(root: Path) -> int:
     symbols += [f"market{number}" for number in range(len(symbols) + 1, SYMBOLS + 1)]
     timeframes |= MORE_TIMEFRAMES
     config.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    _extend_schema(root / "sql" / "sqlite_schema.sql", symbols)
     subprocess.run([sys.executable, root / "dbt_project" / "generate_models.py"], check=True, stdout=subprocess.DEVNULL)
     return len(symbols) * len(timeframes)
-
-
-def _extend_schema(schema: Path, symbols: list[str]) -> None:
-    """Give every symbol a table like EURUSD's in the source's schema."""
-    text = schema.read_text(encoding="utf-8")
-    found = re.search(r"create table if not exists EURUSD (\(.*?\n\);)", text, re.DOTALL)
-    assert found
-    tables = [f"create table if not exists {symbol.upper()} {found[1]}" for symbol in symbols]
-    schema.write_text("\n".join(tables), encoding="utf-8")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,7 +82,8 @@ def write_demo_data(
 
     Args:
         path: file to create; its folder is created when missing.
-        symbols: tables to fill; each must be in the schema. Other tables of the schema stay empty.
+        symbols: tables to fill; each must be in the schema. Other tables of the schema stay empty. A column that no
+            chart here has gets the close where it holds numbers, else NULL.
         days: length of the history, 288 bars each, counted back from `end`.
         end: the moment of the collector's last write, with a time zone. No bar opens later.
         seed: selects the random walk.
@@ -170,22 +171,38 @@ def _fill(
 ) -> DemoSummary:
     """Write all symbols in one transaction."""
     summary = DemoSummary()
-    placeholders = ", ".join("?" for _ in Bar._fields)
     connection.execute("begin")
     for done, symbol in enumerate(symbols, start=1):
         market = MARKETS.get(symbol, OTHER_MARKET)
         rows_before = summary.rows
         traded = filter(market_is_open, opens) if symbol in closing_symbols else opens
-        bars = _chart_bars(symbol, market, traded, end, seed)
+        bars = _spoilt_and_counted(_chart_bars(symbol, market, traded, end, seed), opens[-1], summary)
+        columns = _columns(connection, symbol)
+        placeholders = ", ".join("?" for _ in columns)
         connection.executemany(
-            f'insert into "{symbol}" ({", ".join(Bar._fields)}) values ({placeholders})',
-            _spoilt_and_counted(bars, opens[-1], summary),
+            f'insert into "{symbol}" ({", ".join(columns)}) values ({placeholders})', _rows(bars, columns)
         )
         summary.symbols += summary.rows > rows_before
         if progress is not None:
             progress(symbol, done, len(symbols))
     connection.execute("commit")
     return summary
+
+
+def _columns(connection: sqlite3.Connection, symbol: str) -> dict[str, str | None]:
+    """The table's columns: name -> the bar's field of that name, the close for another number, or None."""
+    found = connection.execute("select name, upper(type) from pragma_table_info(?)", [symbol]).fetchall()
+    fallback = {"REAL": "close"}
+    return {name: name if name in Bar._fields else fallback.get(declared) for name, declared in found}
+
+
+def _rows(bars: Iterable[Bar], columns: Mapping[str, str | None]) -> Iterator[Sequence[object]]:
+    """The bars in the order of the table's columns; what no chart here has is the close, or NULL."""
+    if tuple(columns.values()) == Bar._fields:
+        yield from bars
+        return
+    for bar in bars:
+        yield [getattr(bar, field) if field else None for field in columns.values()]
 
 
 def _chart_bars(symbol: str, market: Market, opens: Iterable[int], end: int, seed: int) -> Iterator[Bar]:

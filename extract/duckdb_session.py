@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -34,12 +35,14 @@ def require_sqlite_file(path: Path) -> None:
     """Refuse what is no SQLite file, before DuckDB attaches it without a word.
 
     Raises:
-        SourceError: missing, a directory, unreadable, encrypted, or another kind of file.
+        SourceError: missing, a directory, a pipe or device, unreadable, encrypted, or another kind of file.
     """
     if not path.exists():
         raise SourceError(f"SQLITE_PATH: there is no file {path}")
     if path.is_dir():
         raise SourceError(f"SQLITE_PATH: {path} is a directory; name the file inside it")
+    if not path.is_file():  # a pipe would hang, and /dev/null pass for a database without tables
+        raise SourceError(f"SQLITE_PATH: {path} is no regular file but a pipe, socket or device")
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -53,6 +56,13 @@ def require_sqlite_file(path: Path) -> None:
         f"SQLITE_PATH: {path} is no readable SQLite database: encrypted (tradehouse needs it without a key), "
         "damaged, or another kind of file"
     )
+
+
+def lacks_shared_memory(path: Path) -> bool:
+    """Whether a file is in WAL mode without a `-shm` beside it that this user may read, or else make."""
+    with path.open("rb") as file:
+        wal_mode = file.read(20)[18:20] == b"\x02\x02"
+    return wal_mode and not os.access(f"{path}-shm", os.R_OK) and not os.access(path.parent, os.W_OK)
 
 
 def exact_text(column: str) -> str:

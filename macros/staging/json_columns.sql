@@ -1,6 +1,4 @@
 {# The columns of an MT5 bar that hold JSON. #}
 {% macro json_columns() %}
-    {% do return([
-        'fractals', 'horizontal_trendlines', 'diagonal_trendlines', 'momentum_candles', 'keltner_channels', 'zigzag'
-    ]) %}
+    {% do return(var('candle_columns') | selectattr('kind', 'equalto', 'json') | map(attribute='name') | list) %}
 {% endmacro %}

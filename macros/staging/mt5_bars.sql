@@ -1,5 +1,6 @@
 {#
-    The staging view of one symbol: the landed bars with the collector's habits resolved.
+    The staging view of one symbol: the landed bars with the collector's habits resolved, column by column as their
+    kind says.
     Every landed row is kept; `is_usable` tells whether its prices make a candle, `is_history` whether it is of a time
     of which staging has let bars go.
 #}
@@ -7,21 +8,19 @@
 select
     timestamp,
     timestamp / 60 as epoch_minute,
-    open,
-    high,
-    low,
-    close,
-    {{ repaired_json('fractals') }} as fractals,
-    {{ repaired_json('horizontal_trendlines') }} as horizontal_trendlines,
-    {{ repaired_json('diagonal_trendlines') }} as diagonal_trendlines,
-    {{ repaired_json('momentum_candles') }} as momentum_candles,
-    {{ repaired_json('keltner_channels') }} as keltner_channels,
-    case when {{ is_number('tema') }} then tema end as tema,
-    case when {{ is_number('hrma') }} then hrma end as hrma,
-    case when {{ is_number('smma') }} then smma end as smma,
-    {{ repaired_json('zigzag') }} as zigzag,
+    {% for column in var('candle_columns') %}
+    {% if column.kind == 'json' %}
+    {{ repaired_json(column.name) }} as {{ column.name }},
+    {% elif column.kind == 'number' %}
+    case when {{ is_number(column.name) }} then {{ column.name }} end as {{ column.name }},
+    {% else %}
+    {{ column.name }},
+    {% endif %}
+    {% endfor %}
     coalesce(
-        {{ is_number('open') }} and {{ is_number('high') }} and {{ is_number('low') }} and {{ is_number('close') }},
+        {% for price in price_columns() %}
+        {{ is_number(price) }}{{ ' and' if not loop.last }}
+        {% endfor %},
         false
     ) as is_usable,
     timestamp <= coalesce(

@@ -82,12 +82,22 @@ _ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.")
 _REFUSED_ESCAPE = re.compile(r"\\u(0000|[dD][89a-fA-F]..)")
 
 
+JUDGED_LEVELS = 900
+
+
 def _nesting(text: str) -> int:
     depth = deepest = 0
     for bracket in re.findall(r"[\[{\]}]", re.sub(r'"(\\.|[^"\\])*"', "", text)):
         depth += 1 if bracket in "[{" else -1
         deepest = max(deepest, depth)
     return deepest
+
+
+def _too_deep(text: str) -> Exception:
+    # With its default stack of 2 MB Postgres takes 10,000 levels and refuses 20,000.
+    if _nesting(text) < 20_000:
+        return NotImplementedError("JSON nested too deeply for the oracle to judge")
+    return JsonRefusedError("nested too deeply")
 
 
 def parse_jsonb(text: str) -> object:
@@ -105,10 +115,10 @@ def parse_jsonb(text: str) -> object:
     except json.JSONDecodeError as error:
         raise JsonRefusedError(str(error)) from error
     except RecursionError as error:
-        # With its default stack of 2 MB Postgres takes 10,000 levels and refuses 20,000.
-        if _nesting(text) < 20_000:
-            raise NotImplementedError("JSON nested too deeply for the oracle to judge") from error
-        raise JsonRefusedError("nested too deeply") from error
+        raise _too_deep(text) from error
+    # how deep Python itself gets depends on its version
+    if text.count("[") + text.count("{") > JUDGED_LEVELS and _nesting(text) > JUDGED_LEVELS:
+        raise _too_deep(text)
     return JsonNull.NULL if value is None else value
 
 

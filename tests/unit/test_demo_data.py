@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,10 +12,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+import yaml
 
 from collector.simulator import DemoSummary, write_demo_data
 
-SCHEMA_SQL = Path(__file__).parents[2] / "sql" / "sqlite_schema.sql"
+ROOT = Path(__file__).parents[2]
 SYMBOLS = [
     "AUDJPY",
     "AUDUSD",
@@ -53,6 +55,23 @@ WEDNESDAY = datetime(2025, 1, 8, 12, 3, 20, tzinfo=timezone.utc)
 SATURDAY = datetime(2025, 1, 11, 12, 0, tzinfo=timezone.utc)
 
 Row = tuple[object, ...]
+
+
+def column_type(name: str) -> str:
+    if name == "timestamp":
+        return "integer primary key"
+    return "text" if name in JSON_COLUMNS else "real"
+
+
+# A schema of these symbols and columns, whatever the project lists; the folder goes when the process ends.
+FOLDER = tempfile.TemporaryDirectory()
+SCHEMA_SQL = Path(FOLDER.name) / "schema.sql"
+SCHEMA_SQL.write_text(
+    "".join(
+        f"create table {symbol} ({', '.join(f'{name} {column_type(name)}' for name in COLUMNS)});\n"
+        for symbol in SYMBOLS
+    )
+)
 
 
 def read(path: Path, sql: str) -> list[Row]:
@@ -227,6 +246,25 @@ def test_end_counts_as_an_instant_whatever_its_time_zone(tmp_path: Path) -> None
     write(tmp_path / "utc.db", ["EURUSD"], 1)
     write(tmp_path / "tokyo.db", ["EURUSD"], 1, tokyo)
     assert rows_of(tmp_path / "utc.db", "EURUSD") == rows_of(tmp_path / "tokyo.db", "EURUSD")
+
+
+def test_a_column_no_chart_has_is_a_number_or_null(tmp_path: Path) -> None:
+    schema = tmp_path / "schema.sql"
+    schema.write_text(SCHEMA_SQL.read_text() + "alter table EURUSD add column vwap real;\n"
+                      "alter table EURUSD add column levels text;\n")  # fmt: skip
+    path = tmp_path / "more.db"
+    write_demo_data(path, symbols=["EURUSD", "GBPUSD"], days=1, end=WEDNESDAY, schema_sql=schema)
+    assert read(path, "select count(*), sum(vwap = close), count(levels) from EURUSD") == [(288, 288, 0)]
+    write(tmp_path / "plain.db", ["EURUSD", "GBPUSD"], 1)
+    assert rows_of(path, "EURUSD") == rows_of(tmp_path / "plain.db", "EURUSD")
+
+
+def test_the_project_s_own_schema_takes_all_its_symbols(tmp_path: Path) -> None:
+    lists = yaml.safe_load((ROOT / "dbt_project" / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+    symbols = [symbol.upper() for symbol in lists["symbols"]]
+    schema = ROOT / "sql" / "sqlite_schema.sql"
+    summary = write_demo_data(tmp_path / "all.db", symbols=symbols, days=1, end=WEDNESDAY, schema_sql=schema)
+    assert summary.symbols == len(symbols)
 
 
 def test_same_seed_same_rows_and_another_seed_others(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,10 +110,12 @@ def test_a_public_macro_is_documented_with_arguments_and_an_example(block: Macro
     assert incomplete == []
 
 
-def test_sqlfluff_renders_with_the_project_s_lists() -> None:
+def test_sqlfluff_renders_with_the_project_s_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     lint = configparser.ConfigParser(interpolation=None)
     lint.read(ROOT / ".sqlfluff", encoding="utf-8")
-    sample = ast.literal_eval(lint["sqlfluff:templater:jinja:context"]["sample_vars"])
+    library = lint["sqlfluff:templater:jinja"]["library_path"]
+    monkeypatch.syspath_prepend(ROOT / library)
+    generator = importlib.import_module("generate_models")
     project = yaml.safe_load((ROOT / "dbt_project" / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
-    assert sample["timeframes"] == project["timeframes"]
-    assert set(sample["symbols"]) < set(project["symbols"])
+    assert generator.lists() == project
+    assert "generate_models.lists()" in lint["sqlfluff:templater:jinja:macros"]["var"]

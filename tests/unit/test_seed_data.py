@@ -11,25 +11,10 @@ from math import inf
 from pathlib import Path
 
 import pytest
+import yaml
 
 SQL = Path(__file__).parents[2] / "sql"
-TABLES = [
-    "AUDJPY",
-    "AUDUSD",
-    "BTCUSD",
-    "ETHUSD",
-    "EURUSD",
-    "GBPJPY",
-    "GBPUSD",
-    "NDX100",
-    "NZDUSD",
-    "US30",
-    "USDCAD",
-    "USDCHF",
-    "USDJPY",
-    "XAGUSD",
-    "XAUUSD",
-]
+LISTS = yaml.safe_load((SQL.parent / "dbt_project" / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
 PRICE = ("REAL", 1)
 COLUMNS = {
     "timestamp": ("INTEGER", 0),
@@ -80,13 +65,31 @@ def bars(seeded: Path) -> Bars:
     return {datetime.fromtimestamp(row["timestamp"], timezone.utc).strftime("%H:%M:%S"): row for row in found}
 
 
-def test_schema_has_fifteen_tables_of_fourteen_columns(seeded: Path) -> None:
-    names = [row["name"] for row in rows(seeded, "select name from sqlite_master where type = 'table'")]
-    assert sorted(names) == TABLES
+def test_schema_has_a_table_per_symbol_with_the_listed_columns(tmp_path: Path) -> None:
+    path = tmp_path / "schema.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((SQL / "sqlite_schema.sql").read_text(encoding="utf-8"))
+    names = [row["name"] for row in rows(path, "select name from sqlite_master where type = 'table'")]
+    assert sorted(names) == sorted(symbol.upper() for symbol in LISTS["symbols"])
+    kinds = {"price": PRICE, "number": ("REAL", 0), "json": ("TEXT", 0)}
+    expected = {"timestamp": ("INTEGER", 0)} | {each["name"]: kinds[each["kind"]] for each in LISTS["candle_columns"]}
     for name in names:
-        info = rows(seeded, f'pragma table_info("{name}")')
-        assert {row["name"]: (row["type"].upper(), row["notnull"]) for row in info} == COLUMNS
+        info = rows(path, f'pragma table_info("{name}")')
+        assert {row["name"]: (row["type"].upper(), row["notnull"]) for row in info} == expected
         assert [row["name"] for row in info if row["pk"]] == ["timestamp"]
+
+
+def test_the_listed_columns_are_the_seed_s_and_others(seeded: Path) -> None:
+    info = rows(seeded, 'pragma table_info("EURUSD")')
+    found = {row["name"]: (row["type"].upper(), row["notnull"]) for row in info}
+    assert COLUMNS.items() <= found.items()
+
+
+def test_the_seed_needs_no_schema(tmp_path: Path) -> None:
+    path = tmp_path / "seed.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((SQL / "seed_data.sql").read_text(encoding="utf-8"))
+    assert [row["n"] for row in rows(path, "select count(*) as n from EURUSD")] == [100]
 
 
 def test_seed_is_a_hundred_bars_of_one_morning(bars: Bars) -> None:
@@ -124,7 +127,7 @@ def test_empty_value_in_moving_averages(bars: Bars, time: str) -> None:
 
 
 def test_a_row_of_nulls(bars: Bars) -> None:
-    assert list(bars["00:15:00"])[5:] == [None] * 9
+    assert [bars["00:15:00"][name] for name in list(COLUMNS)[5:]] == [None] * 9
 
 
 def test_infinities_and_text_in_moving_averages(bars: Bars) -> None:
@@ -222,7 +225,7 @@ def test_doubles_keep_all_their_digits(bars: Bars) -> None:
 def test_the_forming_bar_is_written_twice_and_ends_with_its_last_revision(bars: Bars) -> None:
     newest = list(bars.values())[-1]
     script = (SQL / "seed_data.sql").read_text(encoding="utf-8").splitlines()
-    revisions = [line for line in script if line.startswith(f"insert or replace into EURUSD values ({newest[0]},")]
+    revisions = [line for line in script if line.startswith(f"({newest[0]},")]
     assert len(revisions) == 2
     assert revisions[0] != revisions[1]
     prices = ", ".join(repr(price) for price in list(newest)[:5])

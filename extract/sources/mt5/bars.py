@@ -11,15 +11,19 @@ from extract.duckdb_landing import ALIAS, copy_to_temporary, landing, transactio
 from extract.landing import Batch, Rows, StagingTable, landing_rows
 from extract.quoting import literal
 from extract.records import Run
-from extract.rejects import REJECT_COLUMNS, open_rejects
-from extract.sources.mt5.file import COLUMNS, NUMBERS, TEXTS, Extraction, next_timestamp, read_file
-from extract.sources.mt5.symbols import bar_digest, record_symbols
+from extract.rejects import REJECT_COLUMNS
+from extract.settings import Columns
+from extract.sources.mt5.file import Extraction, next_timestamp, read_file
+from extract.sources.mt5.findings import fail_without_bars, find_withdrawn, withdraw
+from extract.sources.mt5.rejects import diff_rejects, resolve_rejects
+from extract.sources.mt5.symbols import bar_digest, record_symbols, relation
 from extract.warehouse import Connection
 
 SOURCE = "mt5"
-TYPES = {"timestamp": "bigint"} | {name: "double precision" if name in NUMBERS else "text" for name in COLUMNS[1:]}
 # A bar outside is no bar: milliseconds instead of seconds, or a terminal without a clock.
 LAST_TIMESTAMP = 4_102_444_800  # 2100-01-01
+# Where a read of all of a file begins: behind it are rows whose timestamp is negative.
+BEFORE_ALL = -(2**62)
 # How many seconds of bars are read at a time when all of the file is: 14 days, or 4,000 bars of five minutes, hold the
 # file for some 30 ms.
 WINDOW = 14 * 86_400
@@ -31,9 +35,9 @@ KEY = (
 )
 
 
-def staging_table(symbol: str) -> StagingTable:
+def staging_table(symbol: str, columns: Columns) -> StagingTable:
     """The landing table of a symbol."""
-    return StagingTable(symbol, ("timestamp",), TYPES)
+    return StagingTable(symbol, ("timestamp",), columns.types)
 
 
 def watermarks(connection: Connection, symbols: Iterable[str]) -> dict[str, int | None]:
@@ -44,9 +48,9 @@ def watermarks(connection: Connection, symbols: Iterable[str]) -> dict[str, int 
     """
     newest = " union all ".join(
         f"select {literal(symbol)}, coalesce("
-        f"(select max(timestamp) from {staging_table(symbol).relation}"
+        f"(select max(timestamp) from {relation(symbol)}"
         " where timestamp <= extract(epoch from clock_timestamp())),"
-        f" (select 0 from {staging_table(symbol).relation} limit 1))"
+        f" (select 0 from {relation(symbol)} limit 1))"
         for symbol in symbols
     )
     with connection.cursor() as cursor:
@@ -55,47 +59,55 @@ def watermarks(connection: Connection, symbols: Iterable[str]) -> dict[str, int 
 
 
 def windows(session: duckdb.DuckDBPyConnection, path: Path, symbol: str) -> Iterator[tuple[int, int | None]]:
-    """All of a symbol's bars in spans of `WINDOW` seconds, as `since` and `until` for `extract`; gaps are skipped.
+    """All of a symbol's rows in spans of `WINDOW` seconds, as `since` and `until` for `extract`; gaps are skipped.
 
     Raises:
         SourceError: the file as a whole cannot be read.
     """
-    since = next_timestamp(session, path, symbol, 0, LAST_TIMESTAMP)
-    while since is not None:
-        until = since + WINDOW
+    since, first = BEFORE_ALL, next_timestamp(session, path, symbol, 0, LAST_TIMESTAMP)
+    while first is not None:
+        until = first + WINDOW
         following = next_timestamp(session, path, symbol, until, LAST_TIMESTAMP)
         if following is None:
             break
         yield since, until
-        since = following
-    yield since or 0, None  # what is no number sorts behind the numbers
+        since = first = following
+    yield since, None  # what is no number sorts behind the numbers
 
 
 def extract(
-    session: duckdb.DuckDBPyConnection, path: Path, since: Mapping[str, int | None], until: int | None = None
+    session: duckdb.DuckDBPyConnection,
+    path: Path,
+    columns: Columns,
+    since: Mapping[str, int | None],
+    until: int | None = None,
 ) -> Extraction:
     """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the session.
 
     `until` (exclusive) leaves out later bars, and with them every row whose timestamp is no number.
 
-    Leaves two tables there: `mt5_delta` (symbol and COLUMNS, typed) and `mt5_rejects` (REJECT_COLUMNS: what
+    Leaves two tables there: `mt5_delta` (symbol and the columns, typed) and `mt5_rejects` (REJECT_COLUMNS: what
     could not be typed). A symbol that cannot be read is `failed` in the outcome and stops no other.
 
     Raises:
         SourceError: the file as a whole cannot be read.
     """
-    extraction = read_file(session, path, since, until)
-    _type_values(session)
+    extraction = read_file(session, path, columns, since, until)
+    _type_values(session, columns)
     return extraction
 
 
-def _type_values(session: duckdb.DuckDBPyConnection) -> None:
+def _type_values(session: duckdb.DuckDBPyConnection, columns: Columns) -> None:
     """Split `mt5_raw` into typed rows and rejects.
 
     Rows without a usable key are rejects as a whole. Any other row lands, with NULL where a value could not
     be read; whether it makes a candle is decided in SQL.
     """
-    session.execute(f"create or replace temp view mt5_keyed as select *, {KEY} as key from mt5_raw")
+    # a NUL is no character to Postgres, and a key is what its reject goes by
+    session.execute(
+        "create or replace temp view mt5_keyed as"
+        f" select * replace (replace(timestamp, chr(0), '\\0') as timestamp), {KEY} as key from mt5_raw"
+    )
     # a table made without the primary key may repeat a timestamp: the row written last counts
     session.execute(
         f"""
@@ -108,16 +120,16 @@ def _type_values(session: duckdb.DuckDBPyConnection) -> None:
         )
         """
     )
-    numbers = ", ".join(f"case when {_is_number(name)} then {name}::double end as {name}" for name in NUMBERS)
-    texts = ", ".join(f"case when not contains({name}, chr(0)) then {name} end as {name}" for name in TEXTS)
+    numbers = ", ".join(f"case when {_is_number(name)} then {name}::double end as {name}" for name in columns.numbers)
+    texts = ", ".join(f"case when not contains({name}, chr(0)) then {name} end as {name}" for name in columns.texts)
     session.execute(
         f"""
         create or replace temp table mt5_delta as
-        select symbol, {", ".join(COLUMNS)}
+        select symbol, {", ".join(columns.names)}
         from (select symbol, key as timestamp, {numbers}, {texts} from mt5_keyed where key is not null)
         """
     )
-    _collect_rejects(session)
+    _collect_rejects(session, columns)
 
 
 def _is_number(name: str) -> str:
@@ -125,10 +137,10 @@ def _is_number(name: str) -> str:
     return f"(not contains({name}, '_') and try_cast({name} as double) is not null)"
 
 
-def _collect_rejects(session: duckdb.DuckDBPyConnection) -> None:
+def _collect_rejects(session: duckdb.DuckDBPyConnection, columns: Columns) -> None:
     """Fill `mt5_rejects` with what `_type_values` could not type, in its original words."""
-    unreadable = {name: f"({name} is not null and not {_is_number(name)})" for name in NUMBERS} | {
-        name: f"contains({name}, chr(0))" for name in TEXTS
+    unreadable = {name: f"({name} is not null and not {_is_number(name)})" for name in columns.numbers} | {
+        name: f"contains({name}, chr(0))" for name in columns.texts
     }
     session.execute(
         "create or replace temp table mt5_suspects as select * from mt5_keyed"
@@ -140,9 +152,10 @@ def _collect_rejects(session: duckdb.DuckDBPyConnection) -> None:
         f"select symbol, coalesce(timestamp, {whole_row}), 'timestamp',"
         f" 'no Unix seconds between 1970 and 2100', {whole_row} from mt5_suspects where key is null"
     ]
+    reasons = dict.fromkeys(columns.numbers, "not a number") | dict.fromkeys(columns.texts, "contains a NUL character")
     selects += [
-        f"select symbol, key::varchar, '{name}', '{'not a number' if name in NUMBERS else 'contains a NUL character'}',"
-        f" {original.format(name)} from mt5_suspects where key is not null and {condition}"
+        f"select symbol, key::varchar, '{name}', '{reasons[name]}', {original.format(name)}"
+        f" from mt5_suspects where key is not null and {condition}"
         for name, condition in unreadable.items()
     ]
     fields = ", ".join(f"{name} varchar" for name in REJECT_COLUMNS)
@@ -161,28 +174,35 @@ def compare(
     """Find out what of the bars read differs from the warehouse; `since` and `until` as they were read.
 
     Fills in each outcome's `rows_changed`, `rejects` and final status, and which of the `grids` (lengths in
-    minutes) have changed. Leaves the tables `mt5_changed`, `rejects_new` and `rejects_gone` for `land`.
+    minutes) have changed. Leaves `mt5_changed`, `mt5_withdrawn`, `rejects_new` and `rejects_gone` for `land`.
     """
-    _find_changed(session, since, until)
-    _diff_rejects(session, open_rejects(connection, SOURCE))
+    _find_changed(session, extraction.columns, since, until)
+    find_withdrawn(session, connection, extraction)
+    diff_rejects(session, SOURCE, since, until)
     changed = dict(session.execute("select symbol, count(*) from mt5_changed group by symbol").fetchall())
     newest = dict(session.execute("select symbol, max(timestamp) from mt5_delta group by symbol").fetchall())
     rejected = dict(session.execute("select entity, count(*) from mt5_rejects group by entity").fetchall())
     counting = "select symbol, count(*) from {} anti join {} using (symbol, timestamp) group by symbol"
     new = dict(session.execute(counting.format("mt5_changed", "mt5_staged")).fetchall())
     gone = dict(session.execute(counting.format("mt5_staged", "mt5_delta")).fetchall())
+    withdrawn = dict(session.execute("select symbol, count(*) from mt5_withdrawn group by symbol").fetchall())
     for symbol, outcome in extraction.outcomes.items():
-        outcome.rows_changed = changed.get(symbol, 0)
+        outcome.rows_withdrawn = withdrawn.get(symbol, 0)
+        outcome.rows_changed = changed.get(symbol, 0) + outcome.rows_withdrawn
         outcome.rejects = rejected.get(symbol, 0)
         outcome.rows_new = new.get(symbol, 0)
         outcome.rows_gone = gone.get(symbol, 0)
         outcome.newest = newest.get(symbol)
         if outcome.rows_changed:
             outcome.status = "landed"
+    if until is None:
+        fail_without_bars(session, connection, extraction)
     lengths = ", ".join(f"({minutes})" for minutes in grids)
     extraction.changed_grids = set(
         session.execute(
-            f"select distinct symbol, minutes from mt5_changed, (values {lengths}) as grid (minutes)"
+            "select distinct symbol, minutes"
+            " from (select symbol, timestamp from mt5_changed union all from mt5_withdrawn)"
+            f" cross join (values {lengths}) as grid (minutes)"
             " where (timestamp // 60) % minutes = 0"
         ).fetchall()
     )
@@ -196,12 +216,17 @@ def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, s
     ((rejects_differ,),) = rejects.fetchall()
     if not loaded and 0 < extraction.rows_changed + rejects_differ <= ROWS_BY_HAND:
         with landing_rows(run) as rows_batch:
-            _update(rows_batch, changed, rejects_differ, lambda query: session.execute(query).fetchall())
+            _update(
+                rows_batch, extraction.columns, changed, rejects_differ, lambda query: session.execute(query).fetchall()
+            )
+            withdraw(session, rows_batch)
     elif changed or rejects_differ:
         with landing(session, run) as batch:
             for symbol in loaded:  # they are empty, or were when this run began
-                batch.load(staging_table(symbol), _changed_rows(symbol))
-            _update(batch, [symbol for symbol in changed if symbol not in loaded], rejects_differ, lambda query: query)
+                batch.load(staging_table(symbol, extraction.columns), _changed_rows(symbol, extraction.columns))
+            rest = [symbol for symbol in changed if symbol not in loaded]
+            _update(batch, extraction.columns, rest, rejects_differ, lambda query: query)
+            withdraw(session, batch)
 
 
 def record(run: Run, extraction: Extraction) -> None:
@@ -223,30 +248,35 @@ def record(run: Run, extraction: Extraction) -> None:
     )
 
 
-def _update(batch: Batch[Rows], symbols: Sequence[str], rejects: int, rows: Callable[[str], Rows]) -> None:
+def _update(
+    batch: Batch[Rows], columns: Columns, symbols: Sequence[str], rejects: int, rows: Callable[[str], Rows]
+) -> None:
     """Upsert what has changed of symbols, and the rejects, if any; `rows` makes of a query what the batch takes."""
     if symbols:
-        columns = ", ".join(COLUMNS)
+        names = ", ".join(columns.names)
         listed = ", ".join(map(literal, symbols))
-        changed = f"select symbol, {columns} from mt5_changed where symbol in ({listed})"
-        batch.copy("mt5_bars", {"symbol": "text"} | TYPES, rows(changed))
+        changed = f"select symbol, {names} from mt5_changed where symbol in ({listed})"
+        batch.copy("mt5_bars", {"symbol": "text"} | columns.types, rows(changed))
         for symbol in symbols:
-            batch.upsert(staging_table(symbol), f"select {columns} from mt5_bars where symbol = {literal(symbol)}")
+            batch.upsert(
+                staging_table(symbol, columns), f"select {names} from mt5_bars where symbol = {literal(symbol)}"
+            )
     if rejects:
-        batch.record_rejects(rows("select * from rejects_new"), rows("select * from rejects_gone"))
+        resolve_rejects(batch, rows("select * from rejects_new"), rows("select * from rejects_gone"))
 
 
-def _changed_rows(symbol: str) -> str:
-    return f"select {', '.join(COLUMNS)} from mt5_changed where symbol = {literal(symbol)}"
+def _changed_rows(symbol: str, columns: Columns) -> str:
+    return f"select {', '.join(columns.names)} from mt5_changed where symbol = {literal(symbol)}"
 
 
-def _find_changed(session: duckdb.DuckDBPyConnection, since: Mapping[str, int | None], until: int | None) -> None:
+def _find_changed(
+    session: duckdb.DuckDBPyConnection, columns: Columns, since: Mapping[str, int | None], until: int | None
+) -> None:
     """Make the view `mt5_changed`: the bars that the warehouse lacks or has with other values."""
-    columns = ", ".join(COLUMNS)
+    names = ", ".join(columns.names)
     end = "" if until is None else f" and timestamp < {until}"
     staged = " union all ".join(
-        f"select {literal(symbol)} as symbol, {columns} from {staging_table(symbol).relation}"
-        f" where timestamp >= {start}{end}"
+        f"select {literal(symbol)} as symbol, {names} from {relation(symbol)} where timestamp >= {start}{end}"
         for symbol, start in since.items()
         if start is not None
     )
@@ -269,20 +299,20 @@ def _find_changed(session: duckdb.DuckDBPyConnection, since: Mapping[str, int | 
         " from (select distinct symbol from mt5_differing) left join mt5_staged using (symbol) group by symbol"
     )
     if session.execute(f"select exists ({old})").fetchone() == (True,):
-        _leave_out_pruned(session, old)
+        _leave_out_pruned(session, columns, old)
 
 
-def _leave_out_pruned(session: duckdb.DuckDBPyConnection, old: str) -> None:
+def _leave_out_pruned(session: duckdb.DuckDBPyConnection, columns: Columns, old: str) -> None:
     """Take the bars that are as they were when staging let go of them out of `mt5_changed`.
 
     A candle is made of all bars of its minute, so one changed bar brings the others of its minute back.
     """
     pruned_as_it_is = (
         "select symbol, timestamp from mt5_questioned as bar join ops.pruned_bars using (symbol, timestamp)"
-        f" where pruned_bars.digest = {bar_digest('bar', COLUMNS)}"
+        f" where pruned_bars.digest = {bar_digest('bar', columns.names)}"
     )
     with transaction(session):
-        copy_to_temporary(session, "mt5_questioned", {"symbol": "text"} | TYPES, old)
+        copy_to_temporary(session, "mt5_questioned", {"symbol": "text"} | columns.types, old)
         session.execute(
             "create or replace temp table mt5_known as"
             f" from postgres_query({literal(ALIAS)}, {literal(pruned_as_it_is)})"
@@ -293,29 +323,4 @@ def _leave_out_pruned(session: duckdb.DuckDBPyConnection, old: str) -> None:
     )
     session.execute(
         "create or replace temp view mt5_changed as from mt5_differing anti join mt5_known using (symbol, timestamp)"
-    )
-
-
-def _diff_rejects(session: duckdb.DuckDBPyConnection, unresolved: Sequence[tuple[str, str, str, str, str]]) -> None:
-    """Fill `rejects_new` and `rejects_gone` from this pass and what is on record as unresolved."""
-    fields = ", ".join(f"{name} varchar" for name in REJECT_COLUMNS)
-    session.execute(f"create or replace temp table rejects_known ({fields})")
-    if unresolved:
-        session.executemany("insert into rejects_known values (?, ?, ?, ?, ?)", list(unresolved))
-    session.execute(
-        "create or replace temp table rejects_new as select distinct on (entity, row_key, column_name) *"
-        " from (select * from mt5_rejects except select * from rejects_known)"
-    )
-    # gone: its bar was read in this pass, and this value of it with success
-    session.execute(
-        """
-        create or replace temp table rejects_gone as
-        select entity, row_key, column_name
-        from rejects_known as known
-        semi join mt5_delta as delta
-            on delta.symbol = known.entity and delta.timestamp = try_cast(known.row_key as bigint)
-        anti join mt5_rejects as again
-            on again.entity = known.entity and again.row_key = known.row_key
-            and again.column_name = known.column_name
-        """
     )

@@ -15,25 +15,10 @@ from pathlib import Path
 
 import duckdb
 
-from extract.duckdb_session import exact_text, require_sqlite_file
+from extract.duckdb_session import exact_text, lacks_shared_memory, require_sqlite_file
 from extract.errors import SourceBusyError, SourceError
-from extract.quoting import identifier, literal
-from extract.settings import PRICES, symbol_of
-
-AVERAGES = ("tema", "hrma", "smma")
-NUMBERS = (*PRICES, *AVERAGES)
-COLUMNS = (
-    "timestamp",
-    *PRICES,
-    "fractals",
-    "horizontal_trendlines",
-    "diagonal_trendlines",
-    "momentum_candles",
-    "keltner_channels",
-    *AVERAGES,
-    "zigzag",
-)
-TEXTS = tuple(name for name in COLUMNS if name not in (*NUMBERS, "timestamp"))
+from extract.quoting import identifier, literal, printable
+from extract.settings import Columns, symbol_of
 
 
 @dataclass
@@ -49,6 +34,7 @@ class SymbolOutcome:
     rows_read: int = 0
     rows_changed: int = 0
     rows_new: int = 0  # of those changed, the ones staging had no bar for
+    rows_withdrawn: int = 0  # of those changed, bars of the future that the file no longer has
     rows_gone: int = 0  # bars staging has of the time read, and the file has not
     rejects: int = 0
     newest: int | None = None  # Unix seconds, among the rows read
@@ -65,6 +51,7 @@ class Extraction:
     """What one pass over the file gave, symbol by symbol; rows lie in the session's table `mt5_delta`."""
 
     outcomes: dict[str, SymbolOutcome]
+    columns: Columns
     ignored_tables: list[str] = field(default_factory=list)
     changed_grids: set[tuple[str, int]] = field(default_factory=set)
     """(symbol, minutes) of every grid on which a changed row lies."""
@@ -99,7 +86,11 @@ class Extraction:
 
 
 def read_file(
-    session: duckdb.DuckDBPyConnection, path: Path, since: Mapping[str, int | None], until: int | None = None
+    session: duckdb.DuckDBPyConnection,
+    path: Path,
+    columns: Columns,
+    since: Mapping[str, int | None],
+    until: int | None = None,
 ) -> Extraction:
     """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the table `mt5_raw`.
 
@@ -110,9 +101,9 @@ def read_file(
         SourceError: the file as a whole cannot be read.
     """
     with _attached(session, path):
-        extraction, tables = _find_tables(session, path, list(since))
-        selects = {symbol: _select(symbol, table, since[symbol], until) for symbol, table in tables.items()}
-        _read(session, selects, extraction)
+        extraction, tables = _find_tables(session, path, columns, list(since))
+        selects = {symbol: _select(symbol, table, columns, since[symbol], until) for symbol, table in tables.items()}
+        _read(session, path, selects, extraction)
         for symbol in selects:
             outcome = extraction.outcomes[symbol]
             if outcome.status == "missing":
@@ -127,7 +118,7 @@ def next_timestamp(session: duckdb.DuckDBPyConnection, path: Path, symbol: str, 
         SourceError: the file as a whole cannot be read.
     """
     with _attached(session, path):
-        _, tables = _find_tables(session, path, [symbol])
+        _, tables = _find_tables(session, path, Columns(()), [symbol])
         if symbol not in tables:
             return None
         try:
@@ -138,7 +129,7 @@ def next_timestamp(session: duckdb.DuckDBPyConnection, path: Path, symbol: str, 
             )
         except duckdb.Error as error:
             if _is_locked(error):
-                raise _locked(error) from None
+                raise _locked(error, path) from None
             return None  # whoever reads the symbol's bars will find out why
     return None if oldest is None else int(oldest)
 
@@ -155,26 +146,13 @@ def _attached(session: duckdb.DuckDBPyConnection, path: Path) -> Iterator[None]:
 
 
 def _find_tables(
-    session: duckdb.DuckDBPyConnection, path: Path, symbols: Sequence[str]
+    session: duckdb.DuckDBPyConnection, path: Path, columns: Columns, symbols: Sequence[str]
 ) -> tuple[Extraction, dict[str, str]]:
     """Match the file's tables to the symbols; symbols without a usable table are settled in the outcome."""
-    columns: dict[str, set[str]] = {}
-    try:
-        for table, column in _sqlite(
-            session,
-            "select t.name, lower(c.name) from sqlite_master as t join pragma_table_info(t.name) as c"
-            " where t.type in ('table', 'view') and t.name not like 'sqlite\\_%' escape '\\'",
-        ):
-            columns.setdefault(table, set()).add(column)
-    except duckdb.Error as error:
-        if _is_locked(error):
-            raise _locked(error) from None
-        raise SourceError(f"SQLITE_PATH: {path} cannot be read: {_reason(error)}") from None
-
     outcomes = {symbol: SymbolOutcome(symbol) for symbol in symbols}
     candidates: dict[str, list[str]] = {}
     ignored = []
-    for table in columns:
+    for table in _table_names(session, path):
         symbol = symbol_of(table, symbols)
         if symbol is None:
             ignored.append(table)
@@ -191,42 +169,82 @@ def _find_tables(
             outcome.error = "the file has no table for this symbol (has its terminal started?)"
             continue
         outcome.table = chosen[0]
-        lacking = [name for name in COLUMNS if name not in columns[chosen[0]]]
         if len(chosen) > 1:
             outcome.status = "failed"
             outcome.error = f"several tables claim this symbol: {', '.join(sorted(chosen))}"
-        elif lacking:
-            outcome.status = "failed"
-            outcome.error = f"table {chosen[0]} lacks column {', '.join(lacking)}"
         else:
             tables[symbol] = chosen[0]
-    return Extraction(outcomes, sorted(ignored)), tables
+    extraction = Extraction(outcomes, columns, sorted(map(printable, ignored)))
+    return extraction, _complete(session, path, extraction, tables)
 
 
-def _read(session: duckdb.DuckDBPyConnection, selects: Mapping[str, str], extraction: Extraction) -> None:
+def _table_names(session: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
+    """Names of the file's tables and views; bytes that are no UTF-8 show as escapes, so that no symbol has any."""
+    try:
+        # as hex, because DuckDB refuses a whole answer for one such byte
+        found = _sqlite(
+            session,
+            "select hex(name) as name from sqlite_master"
+            " where type in ('table', 'view') and name not like 'sqlite\\_%' escape '\\'",
+        )
+    except duckdb.Error as error:
+        if _is_locked(error):
+            raise _locked(error, path) from None
+        raise SourceError(f"SQLITE_PATH: {path} cannot be read: {_reason(error, path)}") from None
+    return [bytes.fromhex(name).decode("utf-8", "backslashreplace") for (name,) in found]
+
+
+def _complete(
+    session: duckdb.DuckDBPyConnection, path: Path, extraction: Extraction, tables: Mapping[str, str]
+) -> dict[str, str]:
+    """The tables that have all columns; the others are failed in the outcome.
+
+    Asked one by one: SQLite answers with an error for a view of a table that is gone, and that fails alone.
+    """
+    complete = {}
+    for symbol, table in tables.items():
+        outcome = extraction.outcomes[symbol]
+        try:
+            found = {
+                name for (name,) in _sqlite(session, f"select lower(name) from pragma_table_info({literal(table)})")
+            }
+        except duckdb.Error as error:
+            if _is_locked(error):
+                raise _locked(error, path) from None
+            outcome.status, outcome.error = "failed", f"{table} cannot be read: {_reason(error, path)}"
+            continue
+        lacking = [name for name in extraction.columns.names if name not in found]
+        if lacking:
+            outcome.status, outcome.error = "failed", f"table {table} lacks column {', '.join(lacking)}"
+        else:
+            complete[symbol] = table
+    return complete
+
+
+def _read(session: duckdb.DuckDBPyConnection, path: Path, selects: Mapping[str, str], extraction: Extraction) -> None:
     """Fill `mt5_raw` (every value as text) in one statement; symbol by symbol only where that one fails."""
-    texts = ", ".join(f"{name} varchar" for name in ("symbol", *COLUMNS))
+    texts = ", ".join(f"{name} varchar" for name in ("symbol", *extraction.columns.names))
     session.execute(f"create or replace temp table mt5_raw ({texts})")
     if not selects:
         return
     try:
-        _copy_raw(session, " union all ".join(selects.values()))
+        _copy_raw(session, extraction.columns, " union all ".join(selects.values()))
     except duckdb.Error as error:
         if _is_locked(error):
-            raise _locked(error) from None
+            raise _locked(error, path) from None
         for symbol in selects:
             try:
-                _copy_raw(session, selects[symbol])
+                _copy_raw(session, extraction.columns, selects[symbol])
             except duckdb.Error as failure:
                 extraction.outcomes[symbol].status = "failed"
-                extraction.outcomes[symbol].error = _reason(failure)
+                extraction.outcomes[symbol].error = _reason(failure, path)
     for symbol, rows in session.execute("select symbol, count(*) from mt5_raw group by symbol").fetchall():
         extraction.outcomes[symbol].rows_read = rows
 
 
-def _select(symbol: str, table: str, since: int | None, until: int | None) -> str:
+def _select(symbol: str, table: str, columns: Columns, since: int | None, until: int | None) -> str:
     """SQLite's side: every value as text."""
-    key, *values = map(identifier, COLUMNS)
+    key, *values = map(identifier, columns.names)
     cells = [
         # a whole number is one, whatever its storage class: 26 digits of 1736121600.0 are 1736121599.99…
         f"case when typeof({key}) = 'real' and {key} = cast({key} as integer) then cast({key} as integer)"
@@ -243,10 +261,10 @@ def _select(symbol: str, table: str, since: int | None, until: int | None) -> st
     return f'{select} where "timestamp" >= {since} union all {select} where "timestamp" is null'
 
 
-def _copy_raw(session: duckdb.DuckDBPyConnection, select: str) -> None:
+def _copy_raw(session: duckdb.DuckDBPyConnection, columns: Columns, select: str) -> None:
     """Run SQLite's side into `mt5_raw`; bytes that are no UTF-8, which DuckDB cannot keep as text, become x'…'."""
     cells = ", ".join(
-        f"coalesce(try(decode(encode({name}))), 'x''' || hex(encode({name})) || '''')" for name in COLUMNS
+        f"coalesce(try(decode(encode({name}))), 'x''' || hex(encode({name})) || '''')" for name in columns.names
     )
     session.execute(f"insert into mt5_raw select symbol, {cells} from sqlite_query('mt5', {literal(select)})")
 
@@ -259,16 +277,22 @@ def _is_locked(error: duckdb.Error) -> bool:
     return re.search(r"\b(locked|busy)\b", str(error)) is not None
 
 
-def _locked(error: duckdb.Error) -> SourceBusyError:
+def _locked(error: duckdb.Error, path: Path) -> SourceBusyError:
     return SourceBusyError(
-        f"the SQLite file is locked by another program ({_reason(error)}); it is read again next time"
+        f"the SQLite file is locked by another program ({_reason(error, path)}); it is read again next time"
     )
 
 
-def _reason(error: duckdb.Error) -> str:
-    """The last clause of DuckDB's message, which is SQLite's own words."""
+def _reason(error: duckdb.Error, path: Path) -> str:
+    """The last clause of DuckDB's message, which is SQLite's own words, or what they mean here."""
     first_line = str(error).splitlines()[0]
     words = first_line.rsplit('": ', 1)[-1].removeprefix("Invalid Input Error: ")
-    if "readonly database" in words:  # SQLite's answer to a read-only reader that finds a hot journal
-        return "its writer broke off in mid-transaction, and only a writer may roll that back: start the collector"
+    if "readonly database" in words or "unable to open database" in words:
+        if lacks_shared_memory(path):
+            return (
+                f"it is in WAL mode, where a reader needs {path.name}-shm; this user can neither read nor make it in "
+                f"{path.parent}: start the collector, or let this user write to that directory"
+            )
+        if "readonly database" in words:  # SQLite's answer to a read-only reader that finds a hot journal
+            return "its writer broke off in mid-transaction, and only a writer may roll that back: start the collector"
     return words

@@ -11,6 +11,11 @@ from extract.quoting import identifier
 from extract.warehouse import Connection
 
 
+def relation(symbol: str) -> str:
+    """Quoted and qualified name of a symbol's landing table."""
+    return f"staging.{identifier(symbol)}"
+
+
 def record_symbols(
     connection: Connection, outcomes: Sequence[tuple[str, str, str | None, int | None, bool, str | None]]
 ) -> None:

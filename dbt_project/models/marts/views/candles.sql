@@ -1,3 +1,4 @@
+{% do require_lists() %}
 {% for symbol in var('symbols') %}
 {% set last_symbol = loop.last %}
 {% for timeframe in var('timeframes') %}

@@ -1,0 +1,56 @@
+"""What a comparison finds beside changed bars: bars that were withdrawn, and tables of rejects only."""
+
+from __future__ import annotations
+
+import duckdb
+
+from extract.landing import Batch, Rows
+from extract.quoting import literal
+from extract.settings import PRICES
+from extract.sources.mt5.file import Extraction
+from extract.sources.mt5.symbols import relation
+from extract.warehouse import Connection
+
+READ = ("landed", "unchanged", "empty")
+EMPTY_VALUE = "1.7976931348623157e308"
+
+
+def find_withdrawn(session: duckdb.DuckDBPyConnection, connection: Connection, extraction: Extraction) -> None:
+    """Fill `mt5_withdrawn`: bars of the future that staging has and the file, within the time read, no longer.
+
+    Any other bar that is gone from the file is history. One that nobody can have traded yet was a wrong clock, which
+    somebody has put right.
+    """
+    read = ", ".join(literal(name) for name, each in extraction.outcomes.items() if each.status in READ) or "''"
+    session.execute(
+        "create or replace temp table mt5_withdrawn as select symbol, timestamp"
+        f" from mt5_staged anti join mt5_delta using (symbol, timestamp) where symbol in ({read})"
+    )
+    if session.execute("select exists (from mt5_withdrawn)").fetchone() == (True,):
+        with connection.cursor() as cursor:
+            cursor.execute("select extract(epoch from clock_timestamp())::bigint")
+            ((now,),) = cursor.fetchall()
+        session.execute("delete from mt5_withdrawn where timestamp <= ?", [now])
+
+
+def withdraw(session: duckdb.DuckDBPyConnection, batch: Batch[Rows]) -> None:
+    """Delete the bars of `mt5_withdrawn` from staging, in the open landing transaction."""
+    found = session.execute("select symbol, list(timestamp) from mt5_withdrawn group by symbol").fetchall()
+    for symbol, timestamps in found:
+        batch.execute(f"delete from {relation(symbol)} where timestamp in ({', '.join(map(str, timestamps))})")
+
+
+def fail_without_bars(session: duckdb.DuckDBPyConnection, connection: Connection, extraction: Extraction) -> None:
+    """Fail the symbols whose rows are rejects, all of them, and that have no bar in staging either."""
+    usable = " and ".join(f"{{0}} > '-infinity' and {{0}} < {EMPTY_VALUE}".replace("{0}", price) for price in PRICES)
+    with_bar = {name for (name,) in session.execute(f"select distinct symbol from mt5_delta where {usable}").fetchall()}
+    for symbol, outcome in extraction.outcomes.items():
+        if outcome.rows_read and outcome.status in READ and symbol not in with_bar:
+            with connection.cursor() as cursor:
+                cursor.execute(f"select exists (select from {relation(symbol)} where {usable})")
+                if cursor.fetchall() == [(False,)]:
+                    outcome.status = "failed"
+                    outcome.error = (
+                        f"table {outcome.table} has no bar, only rejects: {outcome.rows_read:,} rows without a usable "
+                        "timestamp or price (tradehouse query @rejected says why)"
+                    )
