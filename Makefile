@@ -4,19 +4,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .tradehouse/demo
 # The demo has its own .env; what the shell exports for a real warehouse must not reach it.
-IN_DEMO := cd $(DEMO) && env -u SQLITE_PATH -u POSTGRESQL_URI -u TRADEHOUSE_HOME $(CURDIR)/$(BIN)/tradehouse
-# One symbol stands for all: the others are the same macro calls, as generate_models.py --check makes sure.
-LINTED_SQL := dbt_project/models/staging/mt5/stg_mt5__eurusd.sql dbt_project/models/marts/candles/eurusd \
-              dbt_project/models/marts/views dbt_project/models/ops dbt_project/data-tests macros/tests \
-              dbt_project/models/staging/bybit dbt_project/models/intermediate dbt_project/models/marts/trading \
-              dbt_project/models/staging/accounts dbt_project/models/marts/accounts \
+IN_DEMO := cd $(DEMO) && env -u SQLITE_PATH -u POSTGRESQL_URI -u TRADEHOUSE_HOME ../../$(BIN)/tradehouse
+# All SQL but most of the candles: the first symbol stands for all, as generate_models.py --check makes sure.
+LINTED_SQL := $(firstword $(wildcard dbt_project/models/staging/mt5/stg_mt5__*.sql)) \
+              $(firstword $(wildcard dbt_project/models/marts/candles/*/)) \
+              $(filter-out %/mt5/,$(wildcard dbt_project/models/staging/*/)) \
+              $(filter-out %/candles/,$(wildcard dbt_project/models/marts/*/)) \
+              $(filter-out %/staging/ %/marts/,$(wildcard dbt_project/models/*/)) \
+              dbt_project/data-tests macros/tests $(wildcard sql/staging) \
               sql/warehouse.sql sql/roles.sql sql/timescaledb_setup.sql
 PROFILES := .tradehouse/profiles
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --extra dev \
         --generate-hashes --no-annotate --no-header --no-emit-index-url --no-strip-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check docs bench models lock
+.PHONY: help setup demo run test quick check docs bench models lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,12 +26,12 @@ help: ## list the targets
 setup: .venv/ready ## build .venv with the locked packages and the tradehouse command
 
 .venv/ready: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
+	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## sample SQLite file, private Postgres, one cycle, all tables
+demo: setup ## sample SQLite file, private Postgres, one run, all tables
 	@mkdir -p $(DEMO)
 	@printf '%s\n' 'SQLITE_PATH=trading_data.db' 'TRADEHOUSE_HOME=.' 'POSTGRESQL_URI=embedded' > $(DEMO)/.env
 	@$(IN_DEMO) demo-data trading_data.db --days 40 --keep
@@ -42,11 +44,15 @@ demo: setup ## sample SQLite file, private Postgres, one cycle, all tables
 	@echo '  cd $(DEMO) && ../../$(BIN)/tradehouse sync --test    # every dbt test'
 	@echo '  cd $(DEMO) && ../../$(BIN)/tradehouse warehouse stop # the demo leaves its Postgres running'
 
-run: setup ## one cycle with the settings of the environment and .env
+run: setup ## one run with the settings of the environment and .env
 	$(BIN)/tradehouse sync
 
 test: setup check ## everything: linters, types, dbt parse, unit and integration tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --durations 25
+
+quick: setup ## the tests that need no server, and ruff: half a minute
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m pytest -q -n 2 tests/unit
 
 check: setup ## linters, types, generated files, dbt parse
 	@mkdir -p $(PROFILES) && cp profiles.yml.example $(PROFILES)/profiles.yml
@@ -54,11 +60,12 @@ check: setup ## linters, types, generated files, dbt parse
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python dbt_project/generate_models.py --check
+	$(BIN)/python docs/generate_settings.py --check
 	$(BIN)/sqlfluff lint --disable-progress-bar $(LINTED_SQL)
 	$(BIN)/sqlfluff lint --disable-progress-bar --dialect sqlite --templater raw --exclude-rules CP02 \
 	    sql/sqlite_schema.sql
 	PGHOST=- PGUSER=- PGDATABASE=- $(BIN)/dbt --quiet --warn-error parse --project-dir dbt_project \
-	    --profiles-dir $(PROFILES) --target-path $(CURDIR)/.tradehouse/check --no-partial-parse
+	    --profiles-dir $(PROFILES) --target-path "$(CURDIR)/.tradehouse/check" --no-partial-parse
 
 docs: setup ## dbt docs with lineage, as one file: dbt_project/target/static_index.html
 	eval "$$($(BIN)/tradehouse env)" && export DBT_TARGET_PATH=target && cd dbt_project && \
@@ -68,8 +75,9 @@ bench: setup ## measure beside the plain script, pgloader and dlt; writes benchm
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.matching
 
-models: setup ## write the generated models again, after a change of the lists in dbt_project.yml
+models: setup ## write the generated files again: models, after a change of the lists; docs/settings.md
 	$(BIN)/python dbt_project/generate_models.py
+	$(BIN)/python docs/generate_settings.py
 
 lock: ## resolve requirements.lock again (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements.lock
