@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.server import Server, embedded_server, timed
-from extract.settings import Settings
+from extract.sources.bybit.settings import BybitSettings
 from tests.support.fake_bybit import FakeBybit, days_ago, trades
 from tests.support.world import TRADEHOUSE
 
@@ -64,7 +64,7 @@ def main(executions: int, months: int, kills: int) -> None:
     span = days_ago(months * DAYS_A_MONTH), days_ago(0.2)
     command = [str(TRADEHOUSE), "bybit", "backfill", "--months", str(months)]
     table = Table(title=f"{executions:,} executions of {months} months")
-    for heading in ("job", "seconds", "requests", f"at {Settings().bybit_requests_per_second:g} a second"):
+    for heading in ("job", "seconds", "requests", f"at {BybitSettings().bybit_requests_per_second:g} a second"):
         table.add_column(heading, justify="left" if heading == "job" else "right")
     with tempfile.TemporaryDirectory() as directory, FakeBybit() as fake:
         fake.generate(executions, *span)
@@ -77,7 +77,7 @@ def main(executions: int, months: int, kills: int) -> None:
 
         def row(job: str, seconds: float) -> None:
             requests = len(fake.requests())
-            allowed = requests / Settings().bybit_requests_per_second
+            allowed = requests / BybitSettings().bybit_requests_per_second
             table.add_row(job, f"{seconds:.1f}", f"{requests:,}", f"{allowed:,.1f} s")
 
         with embedded_server(Path(directory) / "postgres") as server:

@@ -24,8 +24,9 @@ from rich.progress import track
 from rich.table import Table
 
 from collector.simulator import write_demo_data
-from extract.cycle import Pipeline
+from extract.run import Runner
 from extract.settings import SQL, Project, Settings, load_project
+from extract.sources.mt5.source import Mt5Source
 from extract.warehouse import Warehouse, open_warehouse, stop_embedded
 
 BAR = 300
@@ -106,12 +107,11 @@ def footprint(warehouse: Warehouse) -> dict[str, int]:
 
 def ticks(settings: Settings, project: Project, day: Day, count: int) -> Iterator[int]:
     """Run so many ticks, as a service that finds its tables built; yields the number of each one done."""
-    with Pipeline(settings, project) as pipeline:
-        pipeline.run("sync")
-    with Pipeline(settings, project, unattended=True) as pipeline:
+    with Runner(settings, project, Mt5Source(settings, project)) as runner:
+        runner.run("sync")
         for number in range(1, count + 1):
             day.tick(number)
-            if not pipeline.run("bench").ok:
+            if not runner.run("bench").ok:
                 raise click.ClickException(f"tick {number} was not done in full: tradehouse status")
             yield number
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from extract.duckdb_landing import attach_warehouse
 from extract.duckdb_session import open_session
 from extract.records import Run
+from extract.schema import prepare
 from extract.settings import load_project
 from extract.sources.mt5 import bars
 from extract.warehouse import Warehouse, holding_run_lock
@@ -26,10 +27,10 @@ def land(sqlite_path: Path, postgres_uri: str) -> None:
         holding_run_lock(connection, "mt5"),
         open_session() as session,
     ):
-        warehouse.prepare(connection, project.symbols)
+        prepare(warehouse, connection, project)
         run = Run.start(connection, bars.SOURCE, "bench")
         since = bars.watermarks(connection, project.symbols)
-        extraction = bars.extract(session, sqlite_path, since)
+        extraction = bars.extract(session, sqlite_path, project.columns, since)
         attach_warehouse(session, warehouse)
         bars.compare(session, connection, extraction, since, project.timeframes.values())
         bars.land(session, run, extraction, since)

@@ -1,99 +1,88 @@
-"""dbt, run in this process: the T of the cycle."""
+"""dbt for a run: in a process of its own, so that its memory goes when it ends."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import psycopg2
+from typing import IO, Any
 
 from extract.errors import TransformError
 from extract.settings import DBT_PROJECT, ROOT, Settings
-from extract.warehouse import LOCK_KEYS, Connection, Warehouse
+from extract.warehouse import Warehouse
 
-# Files whose change asks for a full build; the rest of the tree has no say in what dbt makes.
-PROJECT_FILES = (
-    "dbt_project/dbt_project.yml",
-    "dbt_project/models/**/*",
-    "dbt_project/seeds/**/*",
-    "macros/**/*",
-)
+Progress = Callable[[str, int | None, int | None], None]
+"""Called with a step, how much of it is finished, and of how much; None where nobody knows."""
 
 
-# First words of what the incremental materialization leaves in target/run when it has written a whole increment.
-INCREMENT = "-- increment of "
+@dataclass(frozen=True)
+class BuiltModel:
+    """A model or seed of a source; `relation` is its name in the warehouse."""
 
-
-# A statement that writes nothing, after the comment dbt puts before each.
-READS = re.compile(r"\s*(/\*.*?\*/\s*)?(begin|commit|rollback|select|show)\b", re.DOTALL | re.IGNORECASE)
-
-
-CANDLES = "mt5"
-"""The source whose models have no tag; those of any other source are tagged with its name."""
+    model: str
+    relation: str
+    is_incremental: bool
 
 
 @dataclass
 class TransformResult:
-    """What dbt did, by node."""
+    """What was built, refreshed and tested, by model or test.
 
-    built: int = 0
+    Attributes:
+        built: models and seeds that dbt built, and tables that were refreshed without it.
+        tests_passed: how many tests found nothing.
+        tested: whether tests ran at all.
+        failed: model or test -> why.
+        models_failed: how many of `failed` are models.
+        skipped: models and tests that did not run because one they depend on failed.
+        warned: test -> what it warns of.
+        rows_failed: failed test -> rows it returned.
+        models: all of the source's models, each after those it depends on; empty where dbt did not run.
+    """
+
+    built: list[str] = field(default_factory=list)
     tests_passed: int = 0
     tested: bool = False
+    failed: dict[str, str] = field(default_factory=dict)
     models_failed: int = 0
-    rows_failed: dict[str, int] = field(default_factory=dict)  # test -> rows it returned
-    failed: dict[str, str] = field(default_factory=dict)  # model or test -> message
+    skipped: list[str] = field(default_factory=list)
     warned: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def ok(self) -> bool:
-        """Whether every model was built and no test failed."""
-        return not self.failed
+    rows_failed: dict[str, int] = field(default_factory=dict)
+    models: list[BuiltModel] = field(default_factory=list)
 
     def add(self, other: TransformResult) -> None:
-        """Count in what a further dbt command did."""
+        """Count in what came after; what it built has no longer failed."""
+        mended = self.failed.keys() & set(other.built)
+        self.failed = {name: why for name, why in self.failed.items() if name not in mended}
+        self.models_failed -= len(mended)
         self.built += other.built
         self.tests_passed += other.tests_passed
         self.tested = self.tested or other.tested
-        self.models_failed += other.models_failed
-        self.rows_failed |= other.rows_failed
         self.failed |= other.failed
+        self.models_failed += other.models_failed
+        self.skipped += other.skipped
         self.warned |= other.warned
+        self.rows_failed |= other.rows_failed
+        self.models = other.models or self.models
 
     @property
     def problems(self) -> list[str]:
         """What failed, each in one line."""
-        return [f"{name}: {message}" for name, message in self.failed.items()]
+        found = [f"{name}: {message}" for name, message in self.failed.items()]
+        if self.skipped:
+            found.append(f"skipped, for what they depend on has failed: {_listed(self.skipped)}")
+        return found
 
 
-Progress = Callable[[str, int], None]  # (node name, nodes finished so far)
-Guard = Callable[[], None]
-
-
-def selection(source: str) -> list[str]:
-    """The arguments by which dbt picks a source's models.
-
-    Two sources run at the same time, so that no model may belong to both.
-    """
-    if source != CANDLES:
-        return ["--select", f"tag:{source}"]
-    return ["--exclude", *(f"tag:{other}" for other in LOCK_KEYS if other != source)]
-
-
-def project_fingerprint(settings: Settings) -> str:
-    """A digest of everything the tables are made of but their data: equal digests, equal tables."""
-    digest = hashlib.sha256(str(settings.max_rows_per_table).encode())
-    for pattern in PROJECT_FILES:
-        for file in sorted(path for path in ROOT.glob(pattern) if path.is_file()):
-            digest.update(str(file).removeprefix(str(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def prepare_environment(settings: Settings, warehouse: Warehouse, workspace: str = "dbt") -> dict[str, str]:
@@ -118,233 +107,139 @@ def prepare_environment(settings: Settings, warehouse: Warehouse, workspace: str
         "DBT_TARGET_PATH": str(profiles / "target"),
         "DBT_LOG_PATH": str(profiles / "logs"),
         "DBT_THREADS": str(settings.dbt_threads),
-        "MAX_ROWS_PER_TABLE": str(settings.max_rows_per_table),
     }
 
 
 class Dbt:
-    """dbt on the project and the warehouse.
-
-    A parsed project is kept for the runs that follow; with `keep_project` the first run parses it. So are the
-    statements of each increment dbt has run, for `replay`, and those in a file of the workspace, too. Both are as of
-    that moment: make a new object when a file of the project has changed.
+    """dbt on the project and the warehouse, for one source.
 
     Args:
         settings: the settings.
         warehouse: where to.
-        fingerprint: of the project as it is.
-        workspace: the directory of its working files under `TRADEHOUSE_HOME`.
-        keep_project: whether runs will follow.
+        source: whose models are meant: those tagged with its name.
+        workspace: the directory of dbt's working files under `TRADEHOUSE_HOME`.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        warehouse: Warehouse,
-        fingerprint: str,
-        *,
-        workspace: str = "dbt",
-        keep_project: bool = False,
-    ) -> None:
+    def __init__(self, settings: Settings, warehouse: Warehouse, source: str, workspace: str | None = None) -> None:
         self._settings = settings
         self._warehouse = warehouse
-        self._fingerprint = fingerprint
-        self._workspace = workspace
-        self._keep_project = keep_project
-        self._environment: dict[str, str] = {}
-        self._manifest: Any = None
-        self._increments_file = settings.home / workspace / "increments.json"
-        self._increments: dict[str, str] = {}  # model -> script, a parent before its children
-        self._has_all = False  # whether the last run's incremental models are all among them
-        self._recall_increments()
+        self._source = source
+        self._workspace = workspace or f"dbt-{source}"
 
-    def parse(self) -> None:
-        """Import dbt and parse the project, both of which take their time and need nothing of the data.
+    def start(self, *arguments: str) -> DbtProcess:
+        """Start dbt on a command over nodes, such as `build`: it parses the project, then waits for `wait`.
 
         Raises:
-            TransformError: the project does not parse.
+            TransformError: its working files cannot be written.
         """
-        self._manifest = self._invoke([], "parse")
+        environment = os.environ | prepare_environment(self._settings, self._warehouse, self._workspace)
+        if self._settings.log_level == "DEBUG":
+            environment["TRADEHOUSE_DBT_LOG"] = "1"
+        return DbtProcess(self._source, arguments, environment)
 
-    def count_models(self, source: str, materialized: str | None = None) -> int:
-        """How many models `selection(source)` picks, or those of one materialization, for a progress bar's total.
-
-        Raises:
-            TransformError: the project does not parse.
-        """
-        if self._manifest is None:
-            self.parse()
-        owners = [
-            set(node.tags) & set(LOCK_KEYS) or {CANDLES}
-            for node in self._manifest.nodes.values()
-            if node.resource_type == "model" and materialized in (None, node.config.materialized)
-        ]
-        return sum(source in tags for tags in owners)
-
-    def run(
-        self, command: str, *arguments: str, progress: Progress = lambda *_: None, guard: Guard = lambda: None
-    ) -> TransformResult:
-        """Run one command over nodes, such as `run` or `build`.
-
-        `guard` is called ahead of statements that may write, and once a second ahead of others; when it raises, the
-        statement is not sent.
+    def run(self, *arguments: str, step: str = "building", progress: Progress = lambda *_: None) -> TransformResult:
+        """Run one command over nodes to its end.
 
         Raises:
             TransformError: it did not get as far as running nodes.
         """
-        if self._keep_project and self._manifest is None:
-            self.parse()
-        results = self._invoke([_NodeCounter(progress), _StatementGuard(guard)], command, *arguments).results
-        self._keep_increments(results)
-        return _summary(results)
+        return self.start(*arguments).wait(step, progress)
 
-    def replay(self, connection: Connection, models: Sequence[str]) -> list[str]:
-        """Run the increments of models again as dbt ran them last, without dbt; return those that went through.
 
-        An increment is the same text every time: what it does depends on the tables alone. Sending it takes
-        milliseconds, whereas dbt needs some 20 ms of Python a model and 0.2 s a run. Each is a transaction of its
-        own. A model dbt has not yet run as an increment, or whose table is not as it was, is left for dbt.
+class DbtProcess:
+    """A running dbt; `wait` lets it go and reads what it tells."""
 
-        Args:
-            connection: in autocommit.
-            models: names; a parent before its children.
+    def __init__(self, source: str, arguments: Sequence[str], environment: dict[str, str]) -> None:
+        self.arguments = arguments
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "extract.dbt_process", source, *arguments],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the parent, which ends after the step in hand
+        )
+        self._last: dict[str, Any] = {}
+
+    def go(self) -> None:
+        """Let it run the command as soon as it has parsed the project."""
+        assert self._process.stdin
+        try:
+            self._process.stdin.write("go\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return  # it has ended already, and `wait` says why
+
+    def wait_until_parsed(self) -> None:
+        """Wait until it has parsed the project: what takes its time from then on is the command."""
+        assert self._process.stdout
+        while not {"parsed", "error"} & self._last.keys():
+            self._last = json.loads(self._process.stdout.readline() or '{"error": "dbt ended while it parsed"}')
+
+    def wait(self, step: str = "building", progress: Progress = lambda *_: None) -> TransformResult:
+        """Let it run and read what it tells to the end.
 
         Raises:
-            psycopg2.Error: the connection is lost.
+            TransformError: it did not get as far as running nodes.
         """
-        done = []
-        with connection.cursor() as cursor:
-            for model in models:
-                if model not in self._increments:
-                    continue
-                try:
-                    cursor.execute(self._increments[model])
-                except psycopg2.Error:
-                    if connection.closed:
-                        raise
-                    del self._increments[model]  # dbt will say what is wrong, or mend it
-                    self._has_all = False
-                else:
-                    done.append(model)
-        return done
+        self.go()
+        self.read(step, progress)
+        return self.result()
 
-    def replay_all(self, connection: Connection) -> list[str] | None:
-        """Replay all increments of a workspace whose runs always take all of its incremental models.
+    def read(self, step: str = "building", progress: Progress = lambda *_: None) -> None:
+        """Read what it tells, to its end."""
+        assert self._process.stdout
+        total = None
+        for line in self._process.stdout:
+            self._last = json.loads(line)
+            total = self._last.get("total", total)
+            if "finished" in self._last or "total" in self._last:
+                progress(step, self._last.get("finished", 0), total)
+        self._process.wait()
 
-        Returns:
-            Their names; None where one is not known or did not go through, so that dbt has to run them.
+    def result(self) -> TransformResult:
+        """What it did, once it has ended.
+
+        Raises:
+            TransformError: it did not get as far as running nodes.
         """
-        if not self._has_all:
-            return None
-        models = list(self._increments)
-        return models if self.replay(connection, models) == models else None
+        command = " ".join(self.arguments[:1])
+        if "result" in self._last:
+            return _summary(self._last["result"])
+        if "error" in self._last:
+            raise TransformError(f"dbt {command} did not run: {self._last['error']}")
+        self._errors.seek(0)
+        words = self._errors.read().decode(errors="replace").strip().splitlines()
+        raise TransformError(
+            f"dbt {command} ended by itself (exit code {self._process.returncode}): {(words or ['no message'])[-1]}"
+        )
 
-    def _keep_increments(self, results: Sequence[Any]) -> None:
-        known = dict(self._increments)
-        models = [
-            result
-            for result in results  # in the order in which they were done
-            if result.node.resource_type == "model" and result.node.config.materialized == "incremental"
-        ]
-        for result in models:
-            if str(result.status) == "success" and result.node.build_path:
-                script = (DBT_PROJECT / result.node.build_path).read_text(encoding="utf-8")
-                if script.startswith(INCREMENT):
-                    self._increments.pop(result.node.name, None)  # to come behind what it is made of
-                    self._increments[result.node.name] = script
-        has_all = all(result.node.name in self._increments for result in models) if models else self._has_all
-        if self._increments != known or has_all != self._has_all:
-            self._has_all = has_all
-            self._leave_increments()
-
-    def _leave_increments(self) -> None:
-        """Write the increments down for processes to come. It is a cache: nothing but time is lost with it."""
-        left = {"fingerprint": self._fingerprint, "has_all": self._has_all, "increments": self._increments}
-        new = self._increments_file.with_suffix(f".{os.getpid()}")
-        with suppress(OSError):
-            new.write_text(json.dumps(left), encoding="utf-8")
-            new.replace(self._increments_file)
-
-    def _recall_increments(self) -> None:
-        """Take what another process has left, if it is of the same project."""
-        with suppress(OSError, ValueError, LookupError, TypeError):
-            left = json.loads(self._increments_file.read_text(encoding="utf-8"))
-            if left["fingerprint"] == self._fingerprint:
-                self._increments, self._has_all = left["increments"], left["has_all"]
-
-    def _invoke(self, callbacks: list[Any], command: str, *arguments: str) -> Any:
-        from dbt.cli.main import dbtRunner  # takes a second, which commands without dbt need not wait
-
-        if not self._environment:
-            self._environment = prepare_environment(self._settings, self._warehouse, self._workspace)
-        file_level = "debug" if self._settings.log_level == "DEBUG" else "none"
-        quiet = ["--quiet", "--log-level", "none", "--log-level-file", file_level, "--no-write-json"]
-        with _added_to_environment(self._environment):
-            outcome = dbtRunner(manifest=self._manifest, callbacks=callbacks).invoke([*quiet, command, *arguments])
-        if outcome.result is None:
-            raise TransformError(f"dbt {command} did not run: {_one_line(outcome.exception)}")
-        return outcome.result
+    def end(self) -> None:
+        """End it, whatever it is at; its transactions roll back."""
+        self._process.kill()
+        self._process.wait()
 
 
-@contextmanager
-def _added_to_environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the block alone: libpq's would lead later connections of the process astray."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _summary(results: list[Any]) -> TransformResult:
-    summary = TransformResult(tested=any(result.node.resource_type in ("test", "unit_test") for result in results))
-    for result in results:
-        name, status = result.node.name, str(result.status)
-        message = _one_line(result.message)
+def _summary(result: dict[str, Any]) -> TransformResult:
+    summary = TransformResult(models=[BuiltModel(**each) for each in result["models"]])
+    for node in result["nodes"]:
+        name, kind, status = node["name"], node["kind"], node["status"]
+        is_test = kind in ("test", "unit_test")
+        summary.tested = summary.tested or is_test
         if status == "warn":
-            summary.warned[name] = message
-        elif status == "success":
-            summary.built += 1
+            summary.warned[name] = node["message"]
         elif status == "pass":
             summary.tests_passed += 1
+        elif status == "success":
+            if kind in ("model", "seed"):
+                summary.built.append(name)
+        elif status == "skipped":
+            summary.skipped.append(name)
         elif status != "no-op":
-            summary.failed[name] = message
-            summary.models_failed += result.node.resource_type == "model"
+            summary.failed[name] = node["message"]
+            summary.models_failed += not is_test
             if status == "fail":
-                summary.rows_failed[name] = result.failures
+                summary.rows_failed[name] = node["failures"]
     return summary
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message or "no message").split())
-
-
-class _NodeCounter:
-    """A dbt event callback that counts finished nodes."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._finished = 0
-
-    def __call__(self, event: Any) -> None:
-        if event.info.name == "NodeFinished":
-            self._finished += 1
-            self._progress(event.data.node_info.node_name, self._finished)
-
-
-class _StatementGuard:
-    """A dbt event callback that asks the guard ahead of statements. What it raises fails the model at hand."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._asked = time.monotonic()
-
-    def __call__(self, event: Any) -> None:
-        if event.info.name == "SQLQuery" and (not READS.match(event.data.sql) or time.monotonic() - self._asked >= 1):
-            self._guard()
-            self._asked = time.monotonic()

@@ -11,7 +11,7 @@ from extract.errors import WarehouseError
 from extract.landing import NEW_STAMP, Batch, StagingTable, temporary_table
 from extract.quoting import identifier, literal
 from extract.records import Run
-from extract.warehouse import LOCK_KEYS, Warehouse, redacted
+from extract.warehouse import Warehouse, backend_pid, holds_lock, redacted
 
 ALIAS = "wh"
 
@@ -65,9 +65,9 @@ class DuckBatch(Batch[str]):
 
     def require_lock(self) -> None:
         """Fail unless the run's own connection still holds the run lock: this is another one."""
+        pid = backend_pid(self._run.connection)
         self.execute(
-            "do $$ begin if not exists (select from pg_locks where locktype = 'advisory' and granted and classid = 0"
-            f" and objid = {LOCK_KEYS[self._run.source]} and pid = {self._run.connection.info.backend_pid})"
+            f"do $$ begin if not exists (select from pg_locks where {holds_lock(self._run.source, str(pid))})"
             " then raise 'the run lock is lost'; end if; end $$"
         )
 

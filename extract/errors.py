@@ -14,6 +14,9 @@ class SettingsError(TradehouseError):
 class SourceError(TradehouseError):
     """A source cannot be read; the message says why and what to do."""
 
+    pause: float = 0.0
+    """Seconds in which a service sends nothing more: what it asks has had enough of it."""
+
 
 class SourceBusyError(SourceError):
     """Another program holds the source's file; it may be free the next moment."""

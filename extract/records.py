@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import psycopg2
@@ -18,7 +19,6 @@ TIDY_EVERY = 100
 """Runs from one cleaning up to the next: old records, dead rows."""
 TIDY_ROWS = 1000
 """Records of each kind that one deletion takes at most, so that none takes long."""
-RECORDS = ("ops.sync_runs", "ops.sync_symbols", "ops.rejected_rows", "ops.pruned_bars")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Run:
         return self.run_id % TIDY_EVERY == 0
 
     def _tidy(self) -> None:
-        """Delete old records of the source, but for those that later runs read: see `Batch` and `cycle`."""
+        """Delete old records of the source, but for those that later runs read: see `landing.Batch` and `run`."""
         with self.connection.cursor() as cursor:
             cursor.execute(
                 "delete from ops.sync_runs where run_id in ("
@@ -74,7 +74,8 @@ class Run:
             cursor.execute(
                 "delete from ops.rejected_rows where ctid = any(array("
                 " select ctid from ops.rejected_rows"
-                " where source = %(source)s and resolved_at < clock_timestamp() - make_interval(days => %(days)s)"
+                " where source = %(source)s and dismissed_at is null"
+                " and resolved_at < clock_timestamp() - make_interval(days => %(days)s)"
                 " limit %(rows)s))",
                 {"source": self.source, "days": RETENTION_DAYS, "rows": TIDY_ROWS},
             )
@@ -91,9 +92,40 @@ class Run:
         with self.connection.cursor() as cursor:
             cursor.execute(f"update ops.sync_runs set {assignments} where run_id = %s", (*values.values(), self.run_id))
 
-    def conclude(self, problems: Sequence[str], **values: Any) -> float:
-        """Close the record as `done`, or as `partial` with what went wrong; return the seconds the run took."""
+    def conclude(self, problems: Sequence[str], *, due_again: float | None = None, **values: Any) -> float:
+        """Close the record as `done`, or as `partial` with its problems; return the seconds the run took.
+
+        `due_again` is how many seconds from now the next run is to begin.
+        """
+        if due_again is not None:
+            values["due_again_at"] = datetime.now(timezone.utc) + timedelta(seconds=due_again)
         return self.finish("partial" if problems else "done", error="; ".join(problems) or None, **values)
+
+    @staticmethod
+    def record_past(
+        connection: Connection,
+        source: str,
+        command: str,
+        started_at: datetime,
+        problems: Sequence[str],
+        **values: Any,
+    ) -> None:
+        """Record work that has ended already and that held no run lock."""
+        columns = {
+            "source": source,
+            "command": command,
+            "started_at": started_at,
+            "status": "partial" if problems else "done",
+            "error": "; ".join(problems) or None,
+            **values,
+        }
+        names = ", ".join(map(identifier, columns))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"insert into ops.sync_runs ({names}, finished_at)"
+                f" values ({', '.join(['%s'] * len(columns))}, clock_timestamp())",
+                tuple(columns.values()),
+            )
 
     def finish(self, status: str, **values: Any) -> float:
         """Close the record with `done`, `partial` or `failed`; return the seconds the run took."""
@@ -145,11 +177,18 @@ def built_fingerprint(connection: Connection, source: str) -> str | None:
     return row[0] if row else None
 
 
-def vacuum(connection: Connection, tables: Sequence[str]) -> None:
-    """Make the room of dead rows usable again, in tables nobody has locked.
+def vacuum(connection: Connection, relations: Sequence[str]) -> None:
+    """Make the room of dead rows usable again: in the records, in staging and in these relations, if nobody locks them.
 
     Autovacuum looks at shares of dead rows and may come hours apart; tables that are rewritten every 30 seconds stay
     smaller with less, more often.
     """
     with connection.cursor() as cursor:
+        cursor.execute(
+            "select format('%%I.%%I', schemaname, tablename) from pg_tables"
+            " where schemaname in ('ops', 'staging') or to_regclass(format('%%I.%%I', schemaname, tablename))"
+            " = any(array(select to_regclass(name) from unnest(%s) as name))",
+            (list(relations),),
+        )
+        tables = [name for (name,) in cursor.fetchall()]
         cursor.execute(f"vacuum (skip_locked, truncate false) {', '.join(tables)}")

@@ -6,22 +6,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from extract.errors import SettingsError
+from extract.lists import PRICES as PRICES
+from extract.lists import faults_of_lists
 
 ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = ROOT / "dbt_project"
 SQL = ROOT / "sql"
-BYBIT_CATEGORIES = ("linear", "inverse", "spot", "option")
 # Suffixes brokers put behind a symbol; the collector strips them, but may be told not to.
 BROKER_SUFFIXES = (".i", ".pro", ".raw", ".std", ".e", ".z", "m")
-PRICES = ("open", "high", "low", "close")
+BLANKS = {chr(code) for code in range(33)} | {"\x7f", "\xa0"}
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -29,29 +30,34 @@ def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
-def _address(value: str) -> str:
+def address(value: str) -> str:
     """The address of an HTTP service, without a slash at its end."""
-    address = urlsplit(value)
-    if address.scheme not in {"http", "https"} or not address.hostname or address.username or address.query:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0  # .port checks itself
+    except ValueError:
+        usable = False
+    # urlsplit takes line breaks out without a word
+    if not usable or "@" in parts.netloc or parts.query or parts.fragment or not set(value).isdisjoint(BLANKS):
         raise ValueError("expected an address such as https://host or https://host:port, without a password")
     return value.rstrip("/")
 
 
-def _is_in_the_clear(address: str) -> bool:
+def is_in_the_clear(url: str) -> bool:
     """Whether what is sent there can be read on the way."""
-    parts = urlsplit(address)
+    parts = urlsplit(url)
     return parts.scheme == "http" and parts.hostname not in LOOPBACK
 
 
-def _service_address(value: str) -> str:
+def service_address(value: str) -> str:
     """The address of an HTTP service to which secrets go, so that it has to be encrypted."""
-    address = _address(value)
-    if _is_in_the_clear(address):
+    checked = address(value)
+    if is_in_the_clear(checked):
         raise ValueError("expected https: a key would go over the network in the clear")
-    return address
+    return checked
 
 
-def _header_value(value: SecretStr) -> SecretStr:
+def header_value(value: SecretStr) -> SecretStr:
     """A secret that can stand in an HTTP header."""
     text = value.get_secret_value()
     if not (text.isascii() and text.isprintable() and " " not in text):
@@ -59,18 +65,14 @@ def _header_value(value: SecretStr) -> SecretStr:
     return value
 
 
-def _bybit_categories(value: str) -> str:
-    names = [name.strip() for name in value.split(",")]
-    unknown = [name for name in names if name not in BYBIT_CATEGORIES]
-    if unknown:
-        raise ValueError(f"{', '.join(unknown)}: expected some of {', '.join(BYBIT_CATEGORIES)}, comma-separated")
-    return ",".join(dict.fromkeys(names))
-
-
-class Settings(BaseSettings):
+class EnvironmentSettings(BaseSettings):
     """What the environment (or `.env` in the working directory) says; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
+
+
+class Settings(EnvironmentSettings):
+    """The warehouse and the candles."""
 
     sqlite_path: Path | None = Field(default=None, description="The SQLite file the MetaTrader 5 collector writes.")
     postgresql_uri: SecretStr | None = Field(
@@ -83,51 +85,34 @@ class Settings(BaseSettings):
     lookback_minutes: int = Field(
         default=60, ge=0, description="How far behind the newest landed bar each run reads again for revisions."
     )
-    max_rows_per_table: int = Field(default=10_000, ge=1, description="How many newest rows a candle table keeps.")
+    max_rows_per_table: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many newest rows a candle table keeps: 10,000 if not set. The warehouse keeps the number of "
+        "its first run; `tradehouse warehouse max-rows` changes it.",
+    )
     staging_rows_per_symbol: int = Field(
         default=10_000,
         ge=1_000,
         description="How many newest bars of a symbol staging keeps once all tables have them.",
     )
-    sync_interval_seconds: int = Field(default=30, ge=1, description="Seconds between cycles of an unattended run.")
+    sync_interval_seconds: int = Field(default=30, ge=1, description="Seconds between the ticks of `tradehouse run`.")
     dbt_threads: int = Field(default=4, ge=1, description="How many models dbt builds at once.")
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR; DEBUG also keeps dbt's own log."
     )
 
-    bybit_api_key: Annotated[SecretStr, AfterValidator(_header_value)] | None = Field(
-        default=None, description="Key of the Bybit account; reading its orders is all it has to permit."
-    )
-    bybit_api_secret: Annotated[SecretStr, AfterValidator(_header_value)] | None = Field(
-        default=None, description="The key's secret."
-    )
-    bybit_base_url: Annotated[str, AfterValidator(_service_address)] = Field(
-        default="https://api.bybit.com", description="Where Bybit answers; the testnet is another address."
-    )
-    bybit_categories: Annotated[str, AfterValidator(_bybit_categories)] = Field(
-        default="linear", description="Which executions are read: linear, inverse, spot, option, comma-separated."
-    )
-    bybit_requests_per_second: float = Field(
-        default=8, gt=0, description="Requests a second; Bybit bans an address that sends more than it allows."
-    )
-
-    mt5_service_url: Annotated[str, AfterValidator(_address)] | None = Field(
-        default=None, description="Where the service beside the MetaTrader 5 terminals answers."
-    )
-    mt5_service_api_key: Annotated[SecretStr, AfterValidator(_header_value)] | None = Field(
-        default=None, description="The key it asks for."
-    )
-    mt5_service_allow_http: bool = Field(
-        default=False, description="Send the key over plain http too, in a network where nobody listens."
-    )
-    mt5_sync_budget_seconds: float = Field(
-        default=300, gt=0, description="Seconds after which a sync of accounts leaves the rest for the next one."
-    )
-
     @property
     def home(self) -> Path:
-        """`tradehouse_home`, absolute."""
-        return self.tradehouse_home.expanduser().resolve()
+        """`tradehouse_home`, absolute.
+
+        Raises:
+            SettingsError: it leads nowhere.
+        """
+        try:
+            return self.tradehouse_home.expanduser().resolve()
+        except (OSError, RuntimeError) as error:  # links in a circle; the home of a user who does not exist
+            raise SettingsError(f"TRADEHOUSE_HOME: {self.tradehouse_home}: {error}") from None
 
     def require_sqlite_path(self) -> Path:
         """The source file's path.
@@ -142,54 +127,94 @@ class Settings(BaseSettings):
             )
         return self.sqlite_path.expanduser()
 
-    def require_bybit_credentials(self) -> tuple[SecretStr, SecretStr]:
-        """Bybit's key and its secret.
 
-        Raises:
-            SettingsError: one is not set, or both.
-        """
-        if self.bybit_api_key is None or self.bybit_api_secret is None:
-            missing = {"BYBIT_API_KEY": self.bybit_api_key, "BYBIT_API_SECRET": self.bybit_api_secret}
-            raise SettingsError(
-                f"{_not_set(missing)}: make a read-only key at Bybit (API management) and export it, or put it in .env"
-            )
-        return self.bybit_api_key, self.bybit_api_secret
-
-    def require_mt5_service(self) -> tuple[str, SecretStr]:
-        """The account service's address and the key for it.
-
-        Raises:
-            SettingsError: one is not set, or both; or the key would go over the network in the clear.
-        """
-        if self.mt5_service_url is None or self.mt5_service_api_key is None:
-            missing = {"MT5_SERVICE_URL": self.mt5_service_url, "MT5_SERVICE_API_KEY": self.mt5_service_api_key}
-            raise SettingsError(
-                f"{_not_set(missing)}: export address and key of the service beside the terminals, or put them in .env"
-            )
-        if _is_in_the_clear(self.mt5_service_url) and not self.mt5_service_allow_http:
-            raise SettingsError(
-                "MT5_SERVICE_URL: expected https: the key would go over the network in the clear. Where nobody can "
-                "listen there, MT5_SERVICE_ALLOW_HTTP=true lets it pass"
-            )
-        return self.mt5_service_url, self.mt5_service_api_key
-
-
-def _not_set(settings: Mapping[str, object]) -> str:
+def not_set(settings: Mapping[str, object]) -> str:
+    """Say which of the settings, by name, have no value."""
     names = [name for name, value in settings.items() if value is None]
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not set"
 
 
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
+
+
 def load_settings() -> Settings:
-    """Read the settings.
+    """Read the settings of the warehouse and the candles.
 
     Raises:
-        SettingsError: some have unusable values; all of them are named at once, none is quoted if secret.
+        SettingsError: as `load`.
     """
+    return load(Settings)
+
+
+def load(kind: type[AnySettings]) -> AnySettings:
+    """Read settings of one kind.
+
+    Raises:
+        SettingsError: some have unusable values; all of them are named at once, none is quoted if secret. Or `.env`
+            cannot be read.
+    """
+    _require_readable_env_file()
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         faults = [f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
         raise SettingsError("unusable settings: " + "; ".join(faults)) from None
+
+
+def _require_readable_env_file() -> None:
+    file = Path(".env")
+    try:
+        if file.is_file():
+            file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{file.absolute()} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file.absolute()} is not a text file in UTF-8") from None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a bar beside its timestamp.
+
+    Attributes:
+        name: as in the source, in staging and in the candle tables.
+        kind: `price`, `number` or `json`.
+        description: what it holds.
+        dynamic: whether a candle table keeps it on its newest row only.
+    """
+
+    name: str
+    kind: str
+    description: str
+    dynamic: bool = False
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a bar: `timestamp`, and those listed, in their order."""
+
+    listed: tuple[Column, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All of them, `timestamp` first."""
+        return ("timestamp", *(column.name for column in self.listed))
+
+    @cached_property
+    def numbers(self) -> tuple[str, ...]:
+        """Those that hold a double."""
+        return tuple(column.name for column in self.listed if column.kind != "json")
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """Those that hold JSON, which is text until a staging view reads it."""
+        return tuple(column.name for column in self.listed if column.kind == "json")
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """Name -> type of each in its staging table."""
+        kinds = {column.name: "text" if column.kind == "json" else "double precision" for column in self.listed}
+        return {"timestamp": "bigint"} | kinds
 
 
 @dataclass(frozen=True)
@@ -198,6 +223,7 @@ class Project:
 
     symbols: tuple[str, ...]
     timeframes: dict[str, int]  # name -> minutes
+    columns: Columns
     around_the_clock: tuple[str, ...]  # symbols that trade at weekends
     grace_minutes: int  # how long after its open a bar may be missing
 
@@ -224,12 +250,22 @@ def symbol_of(table: str, symbols: Iterable[str]) -> str | None:
     return None
 
 
-def load_project() -> Project:
-    """Read the lists from `dbt_project.yml`; symbols are lower case."""
-    variables = yaml.safe_load((DBT_PROJECT / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+def load_project(file: Path = DBT_PROJECT / "dbt_project.yml") -> Project:
+    """Read the lists from `dbt_project.yml`.
+
+    Raises:
+        SettingsError: a list holds what it may not; all of it is named at once.
+    """
+    try:
+        variables = yaml.safe_load(file.read_text(encoding="utf-8"))["vars"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise SettingsError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
+    if faults := faults_of_lists(variables):
+        raise SettingsError(f"{file.name}: {'; '.join(faults)}")
     return Project(
         tuple(variables["symbols"]),
         dict(variables["timeframes"]),
+        Columns(tuple(Column(**column) for column in variables["candle_columns"])),
         tuple(variables["around_the_clock"]),
         int(variables["grace_minutes"]),
     )

@@ -12,12 +12,14 @@ import pytest
 from tests.support.accounts_world import AccountsWorld, accounts_world_on
 from tests.support.bybit_world import BybitWorld, bybit_world_on
 from tests.support.collector import Collector
+from tests.support.rest_world import build_rest_models
 from tests.support.servers import (
     DEBIAN_BINARIES,
     administer,
     debian_postgres,
     embedded_postgres,
     kill_server,
+    let_others_through,
     start_again,
     timescaledb_binaries,
 )
@@ -65,6 +67,13 @@ class Server:
             self._make_template(template, cap)
         return self.fresh_database(template)
 
+    def rest_database(self) -> str:
+        """The test database with the models of Bybit and of the accounts built, all empty; returns its URI."""
+        if not (self.directory / "home_rest").exists():
+            build_rest_models(self.fresh_database("template1"), self.directory / "home_rest")
+            administer(self.uri, [f"alter database {DATABASE} rename to template_rest"])
+        return self.fresh_database("template_rest")
+
     def _make_template(self, template: str, cap: int) -> None:
         """Run the pipeline itself on a file whose tables are all empty."""
         path = self.directory / "empty.db"
@@ -94,6 +103,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if item not in elsewhere]
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """Pytest's directory, which is private, opened just enough for the user as whom root's Postgres runs."""
+    let_others_through(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session", params=["embedded", "debian"])
@@ -145,13 +161,12 @@ def small_world(server: Server, tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def bybit_world(server: Server, tmp_path: Path) -> Iterator[BybitWorld]:
     """A world whose source is a Bybit account without executions."""
-    with bybit_world_on(server.fresh_database("template1"), server.directory / "home_bybit", tmp_path) as world:
+    with bybit_world_on(server.rest_database(), server.directory / "home_rest", tmp_path) as world:
         yield world
 
 
 @pytest.fixture
 def accounts_world(server: Server, tmp_path: Path) -> Iterator[AccountsWorld]:
     """A world whose source is an account service without accounts."""
-    home = server.directory / "home_accounts"
-    with accounts_world_on(server.fresh_database("template1"), home, tmp_path) as world:
+    with accounts_world_on(server.rest_database(), server.directory / "home_rest", tmp_path) as world:
         yield world

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,13 +11,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from extract.errors import LockHeldError
 from extract.settings import load_project, load_settings
-from tradehouse.output import DONE, PARTIAL, PLAIN, err, out, print_outcome, print_warnings, progress, utc
+from tradehouse.output import PLAIN, out, utc
+from tradehouse.source_commands import JSON, TEST_EVERY, TESTS, check_source, every_option, serve_source, sync_source
 
 if TYPE_CHECKING:
     from extract.sources.accounts.register import RegisteredAccount
-    from extract.sources.accounts.source import AccountsResult
 
 
 @click.group()
@@ -38,11 +36,12 @@ def add(account: str, login_number: int | None, broker_name: str | None) -> None
 
     Example: tradehouse accounts add 1001 --login 5012345 --broker "Some Broker"
     """
-    from extract.sources.accounts.register import add, register
+    from extract.schema import prepared
+    from extract.sources.accounts.register import add
 
     if not account.strip() or not account.isprintable():
         raise click.BadParameter("expected the id of an account", param_hint="ACCOUNT")
-    with register(load_settings(), load_project(), "accounts add") as connection:
+    with prepared(load_settings(), load_project(), "accounts add") as connection:
         is_new = add(connection, account, login_number, broker_name)
     out.print(f"{account}: {'registered' if is_new else 'known already; it is active'}", markup=False)
 
@@ -54,9 +53,10 @@ def deactivate(account: str) -> None:
 
     Example: tradehouse accounts deactivate 1001
     """
-    from extract.sources.accounts.register import UnknownAccountError, deactivate, register
+    from extract.schema import prepared
+    from extract.sources.accounts.register import UnknownAccountError, deactivate
 
-    with register(load_settings(), load_project(), "accounts deactivate") as connection:
+    with prepared(load_settings(), load_project(), "accounts deactivate") as connection:
         try:
             deactivate(connection, account)
         except UnknownAccountError as error:
@@ -71,9 +71,10 @@ def list_accounts(as_json: bool) -> None:
 
     Example: tradehouse accounts list
     """
-    from extract.sources.accounts.register import register, registered
+    from extract.schema import prepared
+    from extract.sources.accounts.register import registered
 
-    with register(load_settings(), load_project(), "accounts list") as connection:
+    with prepared(load_settings(), load_project(), "accounts list") as connection:
         found = registered(connection)
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], default=_iso, indent=2))
@@ -89,17 +90,13 @@ def test() -> None:
 
     Example: tradehouse accounts test
     """
-    from extract.sources.accounts.source import open_service
-
-    http, service = open_service(load_settings())
-    with http:
-        out.print(f"{http.address} is well; it answered in {service.health():.2f} s", markup=False)
+    check_source("accounts")
 
 
 @accounts.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON, and nothing else on stdout.")
+@JSON
 @click.option("--scheduled", is_flag=True, help="Log the run as scheduled, not manual: for cron and timers.")
-@click.option("--test", "tests", is_flag=True, help="Run every dbt test of the accounts, too.")
+@TESTS
 def sync(as_json: bool, scheduled: bool, tests: bool) -> None:
     """Poll every active account once and bring its tables up to date.
 
@@ -107,59 +104,19 @@ def sync(as_json: bool, scheduled: bool, tests: bool) -> None:
 
     Example: tradehouse accounts sync --json
     """
-    from extract.rest_run import RestSource
-    from extract.sources.accounts.landing import SOURCE
-    from extract.sources.accounts.source import AccountsResult, sync_accounts
-
-    settings = load_settings()
-    settings.require_mt5_service()
-    try:
-        with progress() as report:
-            result = sync_accounts(
-                RestSource(settings, load_project(), SOURCE),
-                "accounts sync",
-                "scheduled" if scheduled else "manual",
-                budget=settings.mt5_sync_budget_seconds,
-                tests=tests,
-                progress=report,
-            )
-    except LockHeldError as held:
-        if as_json:  # whoever reads it gets the summary he is used to
-            click.echo(json.dumps({**AccountsResult(None).as_dict(), "message": str(held)}, indent=2))
-        raise
-    for problem in result.problems:
-        err.print(problem, markup=False)
-    print_warnings(result.transform)
-    if as_json:
-        click.echo(json.dumps(result.as_dict(), indent=2))
-    else:
-        print_outcome(result.ok, result.seconds, _summary(result), result.transform, tests=tests)
-    sys.exit(DONE if result.ok else PARTIAL)
+    sync_type = "scheduled" if scheduled else "manual"
+    sync_source("accounts", "accounts sync", tests=tests, as_json=as_json, sync_type=sync_type)
 
 
 @accounts.command()
-@click.option("--every", default=300, show_default=True, type=click.IntRange(1), help="Seconds between syncs.")
-def run(every: int) -> None:
-    """Sync unattended, on a steady tick, until SIGTERM; every dbt test of the accounts runs hourly.
+@every_option("300")
+@TEST_EVERY
+def run(every: int | None, build_every: int) -> None:
+    """Sync unattended, on a steady tick, until SIGTERM; every dbt test of the accounts runs beside the ticks.
 
     Example: tradehouse accounts run --every 300
     """
-    from extract.rest_run import RestSource
-    from extract.sources.accounts.landing import SOURCE
-    from extract.sources.accounts.service import AccountsService
-    from extract.unattended import serve
-
-    settings = load_settings()
-    settings.require_mt5_service()
-    source = RestSource(settings, load_project(), SOURCE, unattended=True)
-    serve(AccountsService(source=source, every=float(every)), settings.log_level)
-
-
-def _summary(result: AccountsResult) -> str:
-    if not result.accounts:
-        return "no account is active (tradehouse accounts add registers one)"
-    counts = [f"{result.count(status)} {status}" for status in ("success", "partial", "failed", "skipped")]
-    return f"{len(result.accounts)} accounts: {', '.join(counts)}; {result.rows_changed:,} rows changed"
+    serve_source("accounts", "accounts run", every, build_every, sync_type="scheduled")
 
 
 def _print_register(found: list[RegisteredAccount]) -> None:

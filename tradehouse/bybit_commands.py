@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -12,16 +11,16 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from extract.settings import load_project, load_settings
+from extract.settings import load_settings
 from extract.warehouse import open_warehouse
-from tradehouse.output import DONE, PARTIAL, PLAIN, err, out, print_outcome, print_warnings, progress, utc
+from tradehouse.output import PLAIN, out, utc
+from tradehouse.source_commands import JSON, TEST_EVERY, TESTS, check_source, every_option, serve_source, sync_source
 
 if TYPE_CHECKING:
     from serve.trading_stats import BotStats, Measures, Stats
 
 DAYS_A_MONTH = 30.44
 BOT = click.option("--bot", metavar="BOT", help="Report this bot only; what is read serves all of them.")
-TEST = click.option("--test", "tests", is_flag=True, help="Run every dbt test of the trades, too.")
 
 
 @click.group()
@@ -38,19 +37,7 @@ def check() -> None:
 
     Example: tradehouse bybit test
     """
-    from extract.sources.bybit.source import open_bybit
-
-    settings = load_settings()
-    http, account = open_bybit(settings)
-    with http:
-        for category in settings.bybit_categories.split(","):
-            ahead = account.probe(category)
-            side = "ahead of" if ahead > 0 else "behind"
-            out.print(
-                f"{http.address} accepts the key, executions of {category} can be read; "
-                f"this machine's clock is {abs(ahead):.1f} s {side} Bybit's",
-                markup=False,
-            )
+    check_source("bybit")
 
 
 @bybit.command()
@@ -58,43 +45,40 @@ def check() -> None:
     "--months", default=3, show_default=True, type=click.IntRange(1, 24), help="How far back; Bybit keeps 24 months."
 )
 @BOT
-@TEST
-def backfill(months: int, bot: str | None, tests: bool) -> None:
+@TESTS
+@JSON
+def backfill(months: int, bot: str | None, tests: bool, as_json: bool) -> None:
     """Read past executions, oldest week first. Started again, it goes on after the last week that has landed.
 
     Example: tradehouse bybit backfill --months 3
     """
     since = datetime.now(timezone.utc) - timedelta(days=months * DAYS_A_MONTH)
-    _run("bybit backfill", since, bot, tests)
+    _require_bot(bot)
+    sync_source("bybit", "bybit backfill", tests=tests, as_json=as_json, since=since, bot=bot)
 
 
 @bybit.command()
 @BOT
-@TEST
-def sync(bot: str | None, tests: bool) -> None:
+@TESTS
+@JSON
+def sync(bot: str | None, tests: bool, as_json: bool) -> None:
     """Read what is new since the last run, and the two hours before once more.
 
     Example: tradehouse bybit sync --bot shortseller_001
     """
-    _run("bybit sync", None, bot, tests)
+    _require_bot(bot)
+    sync_source("bybit", "bybit sync", tests=tests, as_json=as_json, bot=bot)
 
 
 @bybit.command()
-@click.option("--every", default=3600, show_default=True, type=click.IntRange(1), help="Seconds between syncs.")
-def run(every: int) -> None:
-    """Sync unattended, on a steady tick, until SIGTERM; every dbt test of the trades runs hourly.
+@every_option("3600")
+@TEST_EVERY
+def run(every: int | None, build_every: int) -> None:
+    """Sync unattended, on a steady tick, until SIGTERM; every dbt test of the trades runs beside the ticks.
 
     Example: tradehouse bybit run --every 3600
     """
-    from extract.rest_run import RestSource
-    from extract.sources.bybit.landing import SOURCE
-    from extract.sources.bybit.service import BybitService
-    from extract.unattended import serve
-
-    settings = load_settings()
-    settings.require_bybit_credentials()
-    source = RestSource(settings, load_project(), SOURCE, unattended=True)
-    serve(BybitService(source=source, every=float(every)), settings.log_level)
+    serve_source("bybit", "bybit run", every, build_every)
 
 
 @bybit.command()
@@ -119,34 +103,17 @@ def stats(bot: str | None, days: int | None, as_json: bool) -> None:
         _print_stats(found)
 
 
-def _run(command: str, since: datetime | None, bot: str | None, tests: bool) -> None:
-    from extract.rest_run import RestSource
-    from extract.sources.bybit.landing import SOURCE
-    from extract.sources.bybit.source import run_bybit
-    from serve.trading_stats import UnknownBotError, changed_trades, require_bot
+def _require_bot(bot: str | None) -> None:
+    """Refuse a bot that nobody knows, before anything is read."""
+    if bot is None:
+        return
+    from serve.trading_stats import UnknownBotError, require_bot
 
-    settings = load_settings()
-    settings.require_bybit_credentials()
-    if bot is not None:
-        with open_warehouse(settings).reading(command) as connection:
-            try:
-                require_bot(connection, bot)
-            except UnknownBotError as error:
-                raise click.BadParameter(str(error), param_hint="--bot") from None
-    source = RestSource(settings, load_project(), SOURCE)
-    with progress() as report:
-        result = run_bybit(source, command, since=since, tests=tests, progress=report)
-    for problem in result.problems:
-        err.print(problem, markup=False)
-    print_warnings(result.transform)
-    read = f"{result.rows_read:,} executions read, {result.rows_changed:,} changed, {result.rows_rejected:,} set aside"
-    print_outcome(result.ok, result.seconds, read, result.transform, tests=tests)
-    if result.landed_since:
-        with open_warehouse(settings).reading(command) as connection:
-            trades = changed_trades(connection, result.landed_since)
-        for bot_id in trades if bot is None else [bot]:
-            out.print(f"{bot_id}: {trades.get(bot_id, 0):,} trades new or restated", markup=False)
-    sys.exit(DONE if result.ok else PARTIAL)
+    with open_warehouse(load_settings()).reading("bybit") as connection:
+        try:
+            require_bot(connection, bot)
+        except UnknownBotError as error:
+            raise click.BadParameter(str(error), param_hint="--bot") from None
 
 
 def _print_stats(found: Stats) -> None:

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from extract.dbt_runner import TransformResult
+    from extract.source import Outcome
 
 DONE, PARTIAL, COULD_NOT_RUN = 0, 1, 2
 
@@ -56,18 +56,13 @@ def progress() -> Iterator[Report]:
         yield lambda step, finished, total: bar.update(task, description=step, completed=finished or 0, total=total)
 
 
-def print_warnings(transform: TransformResult) -> None:
-    """A line for each test that warned."""
-    for name, message in transform.warned.items():
-        err.print(f"warning: {name}: {message}", markup=False)
-
-
-def print_outcome(ok: bool, seconds: float, read: str, transform: TransformResult, *, tests: bool) -> None:
-    """The line a run ends with; `read` says what came from the source, `tests` whether tests were asked for."""
-    counts = f"{read}; {transform.built} models built"
+def print_outcome(outcome: Outcome[Any], *, tests: bool) -> None:
+    """The line a run ends with; `tests` says whether tests were asked for."""
+    transform = outcome.transform
+    counts = f"{outcome.reading.summary}; {len(transform.built)} models built"
     if tests:
         counts += f", {transform.tests_passed} tests passed, {len(transform.warned)} warned"
-    out.print(f"{'done' if ok else 'partial'} in {seconds:.1f} s: {counts}")
+    out.print(f"{'done' if outcome.ok else 'partial'} in {outcome.seconds:.1f} s: {counts}", markup=False)
 
 
 def utc(moment: datetime) -> datetime:

@@ -63,7 +63,7 @@ def test_a_given_server_is_found_again_whenever_it_is_back(small_world: World, s
             await_work(running, chance)
             market.move()
             server.kill()
-            running.await_log("cycle: ", times=running.log.count("cycle: ") + 1)
+            running.await_log("run: ", times=running.log.count("run: ") + 1)
             server.start_again()
             running.await_ticks(2)
             market.check_nothing_is_half_done()

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
 
+from extract.dbt_runner import Dbt
+from extract.project_files import project_fingerprint
+from extract.records import Run
+from extract.refresh import keep_models
+from extract.schema import prepare
+from extract.settings import Settings, load_project
+from extract.warehouse import Warehouse
 from tests.support.servers import DEBIAN_PASSWORD
 from tests.support.world import World
 
@@ -44,3 +54,18 @@ class RestWorld(World, Generic[AnyFake]):
         for secret in (*self.secrets, DEBIAN_PASSWORD, quote(DEBIAN_PASSWORD, safe="")):
             assert secret not in printed
         return done
+
+
+def build_rest_models(uri: str, home: Path) -> None:
+    """Build the models of the REST sources in a new database, as a first run of each would, with nothing landed."""
+    warehouse = Warehouse(uri, embedded=False)
+    settings = Settings(tradehouse_home=home)
+    with closing(warehouse.connect("template", autocommit=True)) as connection:
+        prepare(warehouse, connection, load_project())
+        for source in ("bybit", "accounts"):
+            started_at = datetime.now(timezone.utc)
+            selection = ["--select", f"tag:{source}", "--exclude-resource-type", "test"]
+            result = Dbt(settings, warehouse, source).run("build", *selection)
+            assert not result.problems, result.problems
+            keep_models(connection, source, result.models)
+            Run.record_past(connection, source, "template", started_at, [], project_fingerprint=project_fingerprint())

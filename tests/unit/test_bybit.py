@@ -14,8 +14,9 @@ import pytest
 from pydantic import SecretStr
 
 from extract.errors import SettingsError
-from extract.rest import LONGEST_WAIT, Bounds, HttpClient, Pace, ServiceError, UnavailableError, Unusable
-from extract.settings import load_settings
+from extract.rejects import Reject
+from extract.rest import LONGEST_WAIT, Bounds, HttpClient, Pace, ServiceError, UnavailableError
+from extract.settings import load
 from extract.sources.bybit.client import (
     HISTORY,
     LONGEST_SPAN,
@@ -28,6 +29,7 @@ from extract.sources.bybit.client import (
     signature,
 )
 from extract.sources.bybit.plan import OVERLAP, Window, backfill_windows, sync_windows
+from extract.sources.bybit.settings import BybitSettings
 from tests.support.fake_bybit import KEY, SECRET, FakeBybit, days_ago, execution, now_ms, trades
 
 BOUNDS = Bounds()
@@ -153,17 +155,17 @@ def test_a_window_without_executions(account: Account) -> None:
 @pytest.mark.parametrize(
     ("text", "field", "reason"),
     [
-        ('"a text"', "execId", "the item is no object"),
-        ("null", "execId", "the item is no object"),
-        ('{"execTime": "1741964966000"}', "execId", "no usable execId"),
-        ('{"execId": "", "execTime": "1741964966000"}', "execId", "no usable execId"),
-        ('{"execId": "a\\u0000b", "execTime": "1741964966000"}', "execId", "no usable execId"),
-        ('{"execId": "\\ud800", "execTime": "1741964966000"}', "execId", "no usable execId"),
-        (f'{{"execId": "{"x" * 300}", "execTime": "1741964966000"}}', "execId", "no usable execId"),
-        ('{"execId": "e1"}', "execTime", "no Unix milliseconds between 2000 and 2100"),
-        ('{"execId": "e1", "execTime": "1741964966"}', "execTime", "no Unix milliseconds between 2000 and 2100"),
-        ('{"execId": "e1", "execTime": "yesterday"}', "execTime", "no Unix milliseconds between 2000 and 2100"),
-        ('{"execId": "e1", "execTime": 1.5}', "execTime", "no Unix milliseconds between 2000 and 2100"),
+        ('"a text"', "execId", "the item is not an object"),
+        ("null", "execId", "the item is not an object"),
+        ('{"execTime": "1741964966000"}', "execId", "no valid execId"),
+        ('{"execId": "", "execTime": "1741964966000"}', "execId", "no valid execId"),
+        ('{"execId": "a\\u0000b", "execTime": "1741964966000"}', "execId", "no valid execId"),
+        ('{"execId": "\\ud800", "execTime": "1741964966000"}', "execId", "no valid execId"),
+        (f'{{"execId": "{"x" * 300}", "execTime": "1741964966000"}}', "execId", "no valid execId"),
+        ('{"execId": "e1"}', "execTime", "not Unix milliseconds between 2000 and 2100"),
+        ('{"execId": "e1", "execTime": "1741964966"}', "execTime", "not Unix milliseconds between 2000 and 2100"),
+        ('{"execId": "e1", "execTime": "yesterday"}', "execTime", "not Unix milliseconds between 2000 and 2100"),
+        ('{"execId": "e1", "execTime": 1.5}', "execTime", "not Unix milliseconds between 2000 and 2100"),
     ],
 )
 def test_an_item_that_cannot_land_takes_none_along(account: Account, text: str, field: str, reason: str) -> None:
@@ -172,7 +174,7 @@ def test_an_item_that_cannot_land_takes_none_along(account: Account, text: str, 
     found = account.read()
     assert isinstance(found.pop("sound"), Execution)
     [item] = found.values()
-    assert isinstance(item, Unusable)
+    assert isinstance(item, Reject)
     assert (item.field, item.reason) == (field, reason)
 
 
@@ -270,7 +272,7 @@ def test_trouble_that_passes_is_lived_through(account: Account, fault: dict[str,
     [
         ({"status": 500}, "answers HTTP 500"),
         ({"cut": True}, "does not answer: peer closed connection"),
-        ({"body": "nonsense"}, "a reply is no JSON (HTTP 200, 8 bytes)"),
+        ({"body": "nonsense"}, "a reply is not JSON (HTTP 200, 8 bytes)"),
         ({"body": '{"hello": "world"}'}, "is BYBIT_BASE_URL right?"),
     ],
 )
@@ -426,7 +428,7 @@ def test_an_unusable_setting_is_named_and_no_secret_quoted(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
-        load_settings()
+        load(BybitSettings)
     assert name in str(caught.value)
     assert words in str(caught.value)
     assert "hid" not in str(caught.value)
@@ -437,12 +439,12 @@ def test_settings_as_they_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("BYBIT_CATEGORIES", "linear, spot ,linear")
     monkeypatch.setenv("BYBIT_BASE_URL", "https://api-testnet.bybit.com/")
     monkeypatch.setenv("BYBIT_API_SECRET", "hidden")
-    settings = load_settings()
+    settings = load(BybitSettings)
     assert settings.bybit_categories == "linear,spot"
     assert settings.bybit_base_url == "https://api-testnet.bybit.com"
     assert "hidden" not in repr(settings)
     with pytest.raises(SettingsError, match="BYBIT_API_KEY is not set"):
-        settings.require_bybit_credentials()
+        settings.require_credentials()
 
 
 def test_the_fake_refuses_what_bybit_refuses(account: Account) -> None:

@@ -1,65 +1,66 @@
-"""The cycle of MT5 accounts: poll every active account, land batch by batch, build the models, record the run."""
+"""The accounts' source: a service beside the MetaTrader 5 terminals, polled account by account."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from extract.dbt_runner import TransformResult
 from extract.rest import Bounds, HttpClient, Pace
-from extract.rest_run import Progress, RestSource
-from extract.settings import Settings
+from extract.run import RunContext
+from extract.settings import Project, Settings, load
+from extract.source import Outcome, Reading, Source
 from extract.sources.accounts.client import AccountService
-from extract.sources.accounts.landing import land, prune_results
+from extract.sources.accounts.landing import SOURCE, land, prune_results
 from extract.sources.accounts.poll import AccountResult, polled
+from extract.sources.accounts.settings import AccountsSettings
 from extract.warehouse import Connection
 
 BOUNDS = Bounds(silence=30.0, reply=30.0, size=8 * 1024 * 1024, attempts=2)
 
 
-log = logging.getLogger("tradehouse")
+def open_service(settings: AccountsSettings, stop: threading.Event | None = None) -> tuple[HttpClient, AccountService]:
+    """The account service of the settings; close the client when done.
+
+    Raises:
+        SettingsError: address or key is missing.
+    """
+    address, key = settings.require_service()
+    http = HttpClient(address, Pace(0), secrets=[key], bounds=BOUNDS, stop=stop)
+    return http, AccountService(http, key)
 
 
-@dataclass
-class AccountsResult:
-    """What one run did; the accounts in the order they were polled. Without an id it has not run."""
+@dataclass(kw_only=True)
+class AccountsReading(Reading):
+    """How each account fared, in the order in which they were polled."""
 
-    execution_id: int | None
+    run_id: int
     accounts: list[AccountResult] = field(default_factory=list)
-    rows_changed: int = 0
-    transform: TransformResult = field(default_factory=TransformResult)
-    seconds: float = 0.0
 
     def count(self, status: str) -> int:
         """How many accounts ended so."""
         return sum(account.status == status for account in self.accounts)
 
     @property
-    def problems(self) -> list[str]:
-        """What could not be read or built, each in one line."""
-        unread = [f"account {each.account_id}: {each.error_message}" for each in self.accounts if each.error_message]
-        return unread + self.transform.problems
+    def summary(self) -> str:
+        """What was polled, for the line a run ends with."""
+        if not self.accounts:
+            return "no account is active (tradehouse accounts add registers one)"
+        counts = [f"{self.count(status)} {status}" for status in ("success", "partial", "failed", "skipped")]
+        return f"{len(self.accounts)} accounts: {', '.join(counts)}; {self.rows_changed:,} rows changed"
 
-    @property
-    def ok(self) -> bool:
-        """Whether every account was read whole and everything built."""
-        return not self.problems
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON, by the names customers of the command know."""
+    def details(self) -> dict[str, Any]:
+        """By the names customers of the command know."""
         return {
-            "success": self.ok,
-            "executionId": self.execution_id,
+            "executionId": self.run_id,
             "totalAccounts": len(self.accounts),
             "successCount": self.count("success"),
             "failureCount": self.count("failed"),
             "partialCount": self.count("partial"),
             "skippedCount": self.count("skipped"),
-            "duration_ms": round(self.seconds * 1000),
             "syncResults": [
                 {
                     "account_id": each.account_id,
@@ -75,62 +76,53 @@ class AccountsResult:
         }
 
 
-def open_service(settings: Settings, stop: threading.Event | None = None) -> tuple[HttpClient, AccountService]:
-    """The account service of the settings; close the client when done.
-
-    Raises:
-        SettingsError: address or key is missing.
-    """
-    address, key = settings.require_mt5_service()
-    http = HttpClient(address, Pace(0), secrets=[key], bounds=BOUNDS, stop=stop)
-    return http, AccountService(http, key)
-
-
-def sync_accounts(
-    source: RestSource,
-    command: str,
-    sync_type: str,
-    *,
-    budget: float,
-    tests: bool = False,
-    stop: threading.Event | None = None,
-    progress: Progress = lambda *_: None,
-) -> AccountsResult:
-    """Poll, land, build, record.
-
-    Each batch of accounts is landed in one transaction with how its accounts fared and where their next poll begins,
-    so a run that is killed has lost the batch in hand at most, whose accounts are the first of the next run.
+class AccountsSource(Source[AccountsReading]):
+    """Every active account: balance, positions, history.
 
     Args:
-        source: the accounts, with the settings.
-        command: what the run record and pg_stat_activity call it.
-        sync_type: `scheduled` or `manual`.
-        budget: seconds within which all polls end. No batch begins that would not be done in time if it took as long
-            as the longest so far; its accounts are recorded as skipped, and are first in line next time.
-        tests: run every dbt test of this source's models, too.
-        stop: ends the polling after the batch in hand.
-        progress: told of each batch.
+        settings: where the service is, and the budget of time.
+        sync_type: `scheduled` or `manual`, for the log.
 
     Raises:
-        LockHeldError: another run of this source is at work.
         SettingsError: address or key of the service is missing.
-        WarehouseError, TransformError: it could not run; the run record says the same.
     """
-    stop = stop or threading.Event()
-    http, service = open_service(source.settings, stop)
-    with http, source.recorded(command) as at_work:
-        run = at_work.run
-        result = AccountsResult(run.run_id)
+
+    name = SOURCE
+
+    def __init__(self, settings: AccountsSettings, sync_type: str = "manual") -> None:
+        settings.require_service()
+        self._settings = settings
+        self._sync_type = sync_type
+
+    def read(self, run: RunContext) -> AccountsReading:
+        """Land batch by batch, each in one transaction with how its accounts fared and where their next poll begins.
+
+        A run that is killed has lost the batch in hand at most, whose accounts are the first of the next run. After
+        the budget the accounts that are left are recorded as skipped, and are first in line next time.
+        """
+        reading = AccountsReading(run_id=run.record.run_id)
         accounts = _accounts_in_turn(run.connection)
-        deadline = time.monotonic() + budget
-        for batch in polled(service, accounts, deadline, budget, stop, progress):
-            result.rows_changed += land(run, batch, sync_type)
-            result.accounts += batch
-        if run.tidies:
+        budget = self._settings.mt5_sync_budget_seconds
+        http, service = open_service(self._settings, run.stop)
+        with http:
+            for batch in polled(service, accounts, time.monotonic() + budget, budget, run.stop, run.progress):
+                reading.rows_changed += land(run.record, batch, self._sync_type)
+                reading.accounts += batch
+        reading.parts = [f"account {each.account_id}" for each in reading.accounts if each.status != "skipped"]
+        reading.failed = {
+            f"account {each.account_id}": each.error_message for each in reading.accounts if each.error_message
+        }
+        reading.rows_read = sum(len(listing.items) for each in reading.accounts for listing in each.listings.values())
+        return reading
+
+    def stale_models(self, reading: AccountsReading) -> Sequence[str] | None:
+        """All of them, once anybody was polled."""
+        return None if reading.accounts else []
+
+    def after(self, run: RunContext, _: Outcome[AccountsReading]) -> None:
+        """Let go of old results."""
+        if run.record.tidies:
             prune_results(run.connection)
-        result.transform = at_work.build(bool(result.accounts), tests, progress)
-        result.seconds = at_work.conclude(result.problems, result.transform)
-    return result
 
 
 def _accounts_in_turn(connection: Connection) -> dict[str, datetime | None]:
@@ -142,3 +134,31 @@ def _accounts_in_turn(connection: Connection) -> dict[str, datetime | None]:
             " where account.is_active order by mark.attempted_at nulls first, account.created_at, account.id"
         )
         return dict(cursor.fetchall())
+
+
+SETTINGS = AccountsSettings
+
+
+def default_every(_: Settings) -> float:
+    """Seconds between the ticks of its service."""
+    return 300
+
+
+def create(_: Settings, __: Project, sync_type: str = "manual") -> AccountsSource:
+    """The source of the settings.
+
+    Raises:
+        SettingsError: address or key of the service is missing, or a setting is unusable.
+    """
+    return AccountsSource(load(AccountsSettings), sync_type)
+
+
+def check(_: Settings, __: Project) -> Iterator[str]:
+    """Ask the service for a sign of life.
+
+    Raises:
+        ServiceError: there is none.
+    """
+    http, service = open_service(load(AccountsSettings))
+    with http:
+        yield f"{http.address} is well; it answered in {service.health():.2f} s"

@@ -1,111 +1,174 @@
-"""The cycle of Bybit: read windows of time, land each with how far it reaches, build the models, record the run."""
+"""Bybit's source: executions of an account, read by windows of time."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from extract.records import Run
 from extract.rest import HttpClient, Pace, ServiceError
-from extract.rest_run import Progress, RestSource
-from extract.settings import Settings
+from extract.run import RunContext
+from extract.settings import Project, Settings, load
+from extract.source import Outcome, Reading, Source
 from extract.sources.bybit.client import Bybit, RefusedError
-from extract.sources.bybit.landing import BybitResult, land, weeks_read
+from extract.sources.bybit.landing import SOURCE, land, weeks_read
 from extract.sources.bybit.plan import Window, backfill_windows, sync_windows
+from extract.sources.bybit.settings import BybitSettings
+from extract.warehouse import Connection
 
 
-def open_bybit(settings: Settings, stop: threading.Event | None = None) -> tuple[HttpClient, Bybit]:
+def open_bybit(settings: BybitSettings, stop: threading.Event | None = None) -> tuple[HttpClient, Bybit]:
     """The account of the settings; close the client when done.
 
     Raises:
         SettingsError: key or secret is missing.
     """
-    key, secret = settings.require_bybit_credentials()
+    key, secret = settings.require_credentials()
     http = HttpClient(
         settings.bybit_base_url, Pace(1 / settings.bybit_requests_per_second), secrets=(key, secret), stop=stop
     )
     return http, Bybit(http, key, secret)
 
 
-def run_bybit(
-    source: RestSource,
-    command: str,
-    *,
-    since: datetime | None = None,
-    tests: bool = False,
-    stop: threading.Event | None = None,
-    progress: Progress = lambda *_: None,
-) -> BybitResult:
-    """Read, land, build, record.
+@dataclass(kw_only=True)
+class BybitReading(Reading):
+    """What was read; `landed_since` is the stamp of the first batch that changed anything."""
 
-    Each window is landed in one transaction with how far it reaches, so a run that is killed goes on where it
-    was. Models are built when anything has changed, when the project has, or when the run before left some undone.
+    unit: str = "executions"
+    landed_since: datetime | None = None
+
+
+class BybitSource(Source[BybitReading]):
+    """Executions of the categories of an account.
 
     Args:
-        source: Bybit, with the settings.
-        command: what the run record and pg_stat_activity call it.
+        settings: the account.
         since: read every week from then on that has not been read to its end; without it, see `sync_windows`.
-        tests: run every dbt test of this source's models, too.
-        stop: ends the reading after the window in hand.
-        progress: told of each window.
+        bot: tell of this bot's trades only; what is read serves all of them.
 
     Raises:
-        LockHeldError: another run of this source is at work.
         SettingsError: key or secret is missing.
-        ServiceError, WarehouseError, TransformError: nothing could be done; the run record says the same.
     """
-    stop = stop or threading.Event()
-    http, bybit = open_bybit(source.settings, stop)
-    categories = source.settings.bybit_categories.split(",")
-    with http, source.recorded(command) as at_work:
-        result = _read_all(bybit, at_work.run, categories, since, stop, progress)
-        result.transform = at_work.build(result.landed_since is not None, tests, progress)
-        result.seconds = at_work.conclude(result.problems, result.transform)
-    return result
+
+    name = SOURCE
+
+    def __init__(self, settings: BybitSettings, since: datetime | None = None, bot: str | None = None) -> None:
+        settings.require_credentials()
+        self._settings = settings
+        self._since = since
+        self._bot = bot
+
+    def read(self, run: RunContext) -> BybitReading:
+        """Land window by window, each with how far it reaches: a run that is killed goes on where it was.
+
+        A category that is refused fails alone; what concerns the account ends the reading.
+
+        Raises:
+            ServiceError: nothing at all could be read.
+        """
+        reading = BybitReading(parts=self._settings.categories)
+        windows = self._windows(run.connection, reading)
+        done = 0
+        http, bybit = open_bybit(self._settings, run.stop)
+        with http:
+            for number, window in enumerate(windows):
+                if run.stop.is_set():
+                    break
+                if window.category in reading.failed:
+                    continue
+                run.progress(f"reading {window.category} from {window.since:%Y-%m-%d %H:%M}", number, len(windows))
+                try:
+                    found = bybit.executions(window.category, window.since, window.until)
+                    landed = land(run.record, window, found)
+                except RefusedError as refused:
+                    reading.failed[window.category] = str(refused)
+                except ServiceError as error:
+                    if not done:
+                        raise
+                    reading.error, reading.pause = str(error), error.pause
+                    break
+                else:
+                    done += 1
+                    reading.rows_read += landed.rows_read
+                    reading.rows_changed += landed.rows_changed
+                    reading.rows_rejected += landed.rows_rejected
+                    reading.landed_since = reading.landed_since or landed.stamp
+        if not done and reading.failed:
+            raise RefusedError("; ".join(reading.problems))
+        return reading
+
+    def _windows(self, connection: Connection, reading: BybitReading) -> list[Window]:
+        """What is due of every category, oldest first."""
+        now = datetime.now(timezone.utc)
+        windows: list[Window] = []
+        for category in self._settings.categories:
+            read_until = weeks_read(connection, category)
+            try:
+                windows += (
+                    sync_windows(category, read_until, now)
+                    if self._since is None
+                    else backfill_windows(category, read_until, self._since, now)
+                )
+            except RefusedError as refused:
+                reading.failed[category] = str(refused)
+        return windows
+
+    def stale_models(self, reading: BybitReading) -> Sequence[str] | None:
+        """All of them, once anything has changed."""
+        return [] if reading.landed_since is None else None
+
+    def after(self, run: RunContext, outcome: Outcome[BybitReading]) -> None:
+        """Tell how many trades of each bot are new or restated."""
+        if outcome.reading.landed_since is None:
+            return
+        trades = _changed_trades(run.connection, outcome.reading.landed_since)
+        for bot in trades if self._bot is None else [self._bot]:
+            outcome.reading.notes.append(f"{bot}: {trades.get(bot, 0):,} trades new or restated")
 
 
-def _read_all(
-    bybit: Bybit,
-    run: Run,
-    categories: Iterable[str],
-    since: datetime | None,
-    stop: threading.Event,
-    progress: Progress,
-) -> BybitResult:
-    """Read and land what is due. A category that is refused fails alone; what concerns the account ends it all.
+def _changed_trades(connection: Connection, since: datetime) -> dict[str, int]:
+    """How many trades of each bot are new or restated since a batch was landed; none while there is no such table."""
+    with connection.cursor() as cursor:
+        cursor.execute("select to_regclass('trading.completed_trades') is not null")
+        if cursor.fetchone() != (True,):
+            return {}
+        cursor.execute(
+            "select bot_id, count(*) from trading.completed_trades where updated_at >= %s group by bot_id order by 1",
+            (since,),
+        )
+        return dict(cursor.fetchall())
+
+
+SETTINGS = BybitSettings
+
+
+def default_every(_: Settings) -> float:
+    """Seconds between the ticks of its service."""
+    return 3600
+
+
+def create(_: Settings, __: Project, since: datetime | None = None, bot: str | None = None) -> BybitSource:
+    """The source of the settings; `since` and `bot` as BybitSource has them.
 
     Raises:
-        ServiceError: nothing at all could be read.
+        SettingsError: key or secret is missing, or a setting is unusable.
     """
-    result = BybitResult()
-    now = datetime.now(timezone.utc)
-    windows: list[Window] = []
-    for category in categories:
-        read_until = weeks_read(run.connection, category)
-        try:
-            windows += (
-                sync_windows(category, read_until, now)
-                if since is None
-                else backfill_windows(category, read_until, since, now)
+    return BybitSource(load(BybitSettings), since, bot)
+
+
+def check(_: Settings, __: Project) -> Iterator[str]:
+    """Send one signed request per category; yield what works.
+
+    Raises:
+        ServiceError: it does not.
+    """
+    settings = load(BybitSettings)
+    http, account = open_bybit(settings)
+    with http:
+        for category in settings.categories:
+            ahead = account.probe(category)
+            yield (
+                f"{http.address} accepts the key, executions of {category} can be read; this machine's clock is "
+                f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} Bybit's"
             )
-        except RefusedError as refused:
-            result.failures[category] = str(refused)
-    for number, window in enumerate(windows):
-        if stop.is_set():
-            break
-        if window.category in result.failures:
-            continue
-        progress(f"reading {window.category} from {window.since:%Y-%m-%d %H:%M}", number, len(windows))
-        try:
-            land(run, window, bybit.executions(window.category, window.since, window.until), result)
-        except RefusedError as refused:
-            result.failures[window.category] = str(refused)
-        except ServiceError as error:
-            result.stopped = error
-            break
-    if not result.windows and result.stopped:
-        raise result.stopped
-    if not result.windows and result.failures:
-        raise RefusedError("; ".join(result.problems))
-    return result

@@ -1,19 +1,24 @@
 """Reconciliation: all of the SQLite file against staging, staging against the tables, and the repair of both.
 
-A cycle looks at the newest bars only, an hour back by default. What changes behind that, in the file or in the
+A run looks at the newest bars only, an hour back by default. What changes behind that, in the file or in the
 tables, is found here.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from extract.cycle import PATIENCE, Pipeline, Progress, Tools
-from extract.dbt_runner import TransformResult
+from extract.dbt_runner import Progress, TransformResult
 from extract.errors import TransformError
-from extract.records import Run, recorded
+from extract.records import Run
+from extract.run import PATIENCE, RunContext, Runner
+from extract.service import Chore
 from extract.sources.mt5 import bars
+from extract.sources.mt5.rejects import WholeFile
+from extract.sources.mt5.source import Mt5Reading, Mt5Source
+from extract.warehouse import value
 
 
 @dataclass
@@ -68,7 +73,7 @@ class Reconciliation:
 
 
 def reconcile(
-    pipeline: Pipeline,
+    runner: Runner[Mt5Reading],
     symbols: Sequence[str],
     *,
     dry_run: bool = False,
@@ -81,27 +86,26 @@ def reconcile(
 
     Raises:
         LockHeldError: another run is at work.
-        SourceError, WarehouseError, TransformError: it could not run; the run record says the same.
+        TradehouseError: it could not run; the run record says the same.
     """
-    with pipeline.locked("reconcile") as tools:
+    source = runner.source
+    assert isinstance(source, Mt5Source)
+    with runner.locked("reconcile", patience=patience, progress=progress) as run:
         if dry_run:
-            if not tools.built:
+            if not run.built.current:
                 raise TransformError("the tables are not built as the project is now: run tradehouse sync first")
-            return _reconcile(tools, None, symbols, patience, progress)
-        with recorded(tools.connection, tools.warehouse, bars.SOURCE, "reconcile") as run:
-            result = _reconcile(tools, run, symbols, patience, progress)
-            run.conclude(
-                result.problems,
+            return _Reconciler(run, source, symbols, None).all()
+        with runner.recorded(run) as record:
+            result = _Reconciler(run, source, symbols, record).all()
+            record.update(
                 rows_read=sum(each.read for each in result.symbols),
                 rows_changed=sum(each.new + each.changed for each in result.symbols),
-                models_built=result.transform.built,
-                models_failed=result.transform.models_failed,
-                project_fingerprint=None if tools.built or result.transform.models_failed else tools.fingerprint,
             )
+            runner.conclude(run, result.problems, result.transform, complete=False)
             return result
 
 
-def seconds_until_due(pipeline: Pipeline, every: float) -> float:
+def seconds_until_due(runner: Runner[Mt5Reading], every: float) -> float:
     """Seconds until the next reconciliation of all symbols, if there is to be one `every` so many seconds.
 
     The last one, or else the first run at all, is looked up in the run records, so that restarts do not matter.
@@ -109,77 +113,108 @@ def seconds_until_due(pipeline: Pipeline, every: float) -> float:
     Raises:
         LockHeldError, WarehouseError: as `reconcile`.
     """
-    with pipeline.locked("reconcile") as tools, tools.connection.cursor() as cursor:
-        cursor.execute(
+    with runner.locked("reconcile") as run:
+        since = value(
+            run.connection,
             "select extract(epoch from clock_timestamp() - coalesce("
             "max(started_at) filter (where command = 'reconcile' and status in ('done', 'partial')),"
             " min(started_at), clock_timestamp()))::float from ops.sync_runs where source = %s",
-            (bars.SOURCE,),
+            bars.SOURCE,
         )
-        row = cursor.fetchone()
-    return every - float(row[0]) if row else every
+    return every - float(since)
 
 
-def _reconcile(
-    tools: Tools, run: Run | None, symbols: Sequence[str], patience: float, progress: Progress
-) -> Reconciliation:
-    result = Reconciliation([SymbolReconciliation(symbol) for symbol in symbols], dry_run=run is None)
-    changed: set[str] = set()
-    for number, each in enumerate(result.symbols):
-        progress("comparing the file with staging", number, len(symbols))
-        changed |= _reconcile_bars(tools, run, each, patience)
-    if run is not None:
-        # a run before this one may have left tables undone, which its own record would hide
-        tables = sorted(changed) if tools.clean else tools.project.candle_tables
-        result.transform = tools.increment(tables, progress) if tools.built else tools.build(progress)
-    _reconcile_candles(tools, result, progress)
-    if run is not None:
-        tools.prune(symbols, result.transform.failed)
-    return result
+def reconciliation_chore(every: float) -> Chore:
+    """The reconciliation as a service does it: all symbols, once `every` so many seconds."""
+
+    def work(runner: Runner[Mt5Reading]) -> tuple[Sequence[str], Sequence[str], float]:
+        wait = seconds_until_due(runner, every)
+        if wait > 0:
+            return [], [], wait
+        started = time.monotonic()
+        result = reconcile(runner, runner.project.symbols)
+        return [f"reconciled in {time.monotonic() - started:.1f} s: {result.summary}"], result.problems, every
+
+    return Chore("reconcile", every, work)
 
 
-def _reconcile_bars(tools: Tools, run: Run | None, found: SymbolReconciliation, patience: float) -> set[str]:
-    """Compare and land a symbol's bars, a span of time at a time; return the tables they change."""
-    tables: set[str] = set()
-    for since, until in bars.windows(tools.session, tools.source, found.symbol):
-        start = {found.symbol: since}
-        extraction = tools.extract(start, until, patience=patience)
-        found.error = "; ".join(extraction.problems) or None
-        if found.error:
-            break
-        bars.compare(tools.session, tools.connection, extraction, start, tools.project.timeframes.values(), until)
-        if run is not None:
-            bars.land(tools.session, run, extraction, start)
-        outcome = extraction.outcomes[found.symbol]
-        found.read += outcome.rows_read
-        found.new += outcome.rows_new
-        found.changed += outcome.rows_changed - outcome.rows_new
-        found.gone += outcome.rows_gone
-        tables |= set(tools.tables_on(extraction.changed_grids))
-    return tables
+class _Reconciler:
+    """One reconciliation at work; without a record it writes nothing."""
 
+    def __init__(self, run: RunContext, source: Mt5Source, symbols: Sequence[str], record: Run | None) -> None:
+        self._run = run
+        self._source = source
+        self._record = record
+        self._result = Reconciliation([SymbolReconciliation(symbol) for symbol in symbols], dry_run=record is None)
 
-def _reconcile_candles(tools: Tools, result: Reconciliation, progress: Progress) -> None:
-    """Compare the tables with staging by the project's own test of that; repair by a full refresh in place."""
-    differing = _test_candles(tools, result.symbols, progress)
-    for each in result.symbols:
-        each.candles = differing.get(each.symbol, 0)
-    if result.dry_run or not differing:
-        return
-    tables = [table for symbol in differing for table in tools.project.tables_of(symbol)]
-    repair = tools.transform("repairing tables", len(tables), progress, "run", "--full-refresh", "--select", *tables)
-    result.transform.add(repair)
-    still = _test_candles(tools, [each for each in result.symbols if each.symbol in differing], progress)
-    for each in result.symbols:
-        if each.symbol in still and not each.error:
-            each.error = f"{still[each.symbol]} candles still differ from staging after their tables were rebuilt"
+    def all(self) -> Reconciliation:
+        """Bars first, then the candles made of them."""
+        result, run = self._result, self._run
+        changed: set[str] = set()
+        for number, each in enumerate(result.symbols):
+            run.progress("comparing the file with staging", number, len(result.symbols))
+            changed |= self._bars(each)
+        if self._record is not None:
+            result.transform = self._bring_up_to_date(sorted(changed))
+        self._candles()
+        if self._record is not None:
+            self._source.prune(run, [each.symbol for each in result.symbols], result.transform)
+        return result
 
+    def _bring_up_to_date(self, tables: Sequence[str]) -> TransformResult:
+        """The tables whose bars have changed; all of them, where the run before may have left some behind."""
+        run = self._run
+        if not run.built.current:
+            return run.runner.build(run)
+        return run.runner.refresh(run, tables)
 
-def _test_candles(tools: Tools, symbols: Sequence[SymbolReconciliation], progress: Progress) -> dict[str, int]:
-    """How many candles of each symbol are not what staging calls for, where there are any."""
-    names = {f"candles_match_bars_stg_mt5__{each.symbol}_{each.symbol}": each for each in symbols}
-    tested = tools.transform("comparing staging with the tables", len(names), progress, "test", "--select", *names)
-    for name, message in tested.failed.items():
-        if name not in tested.rows_failed:
-            names[name].error = names[name].error or message
-    return {names[name].symbol: rows for name, rows in tested.rows_failed.items()}
+    def _bars(self, found: SymbolReconciliation) -> set[str]:
+        """Compare and land a symbol's bars, a span of time at a time; return the tables they change."""
+        run, session = self._run, self._run.duckdb()
+        tables: set[str] = set()
+        rejects = WholeFile(session, found.symbol)
+        for since, until in bars.windows(session, self._source.path, found.symbol):
+            start = {found.symbol: since}
+            extraction = self._source.extract(run, start, until)
+            found.error = "; ".join(extraction.problems) or None
+            if found.error:
+                break
+            bars.compare(session, run.connection, extraction, start, run.project.timeframes.values(), until)
+            if self._record is not None:
+                bars.land(session, self._record, extraction, start)
+            rejects.add()
+            outcome = extraction.outcomes[found.symbol]
+            found.read += outcome.rows_read
+            found.new += outcome.rows_new
+            found.changed += outcome.rows_changed - outcome.rows_new
+            found.gone += outcome.rows_gone
+            tables |= set(self._source.tables_on(extraction.changed_grids))
+        if self._record is not None and not found.error:
+            rejects.resolve_departed(self._record)
+        return tables
+
+    def _candles(self) -> None:
+        """Compare the tables with staging by the project's own test of that; repair by a full refresh in place."""
+        result, run = self._result, self._run
+        differing = self._test_candles(result.symbols)
+        for each in result.symbols:
+            each.candles = differing.get(each.symbol, 0)
+        if result.dry_run or not differing:
+            return
+        tables = [table for symbol in differing for table in run.project.tables_of(symbol)]
+        arguments = ["run", "--full-refresh", "--select", *tables]
+        result.transform.add(run.dbt.run(*arguments, step="repairing tables", progress=run.progress))
+        still = self._test_candles([each for each in result.symbols if each.symbol in differing])
+        for each in result.symbols:
+            if each.symbol in still and not each.error:
+                each.error = f"{still[each.symbol]} candles still differ from staging after their tables were rebuilt"
+
+    def _test_candles(self, symbols: Sequence[SymbolReconciliation]) -> dict[str, int]:
+        """How many candles of each symbol are not what staging calls for, where there are any."""
+        names = {f"candles_match_bars_stg_mt5__{each.symbol}_{each.symbol}": each for each in symbols}
+        step = "comparing staging with the tables"
+        tested = self._run.dbt.run("test", "--select", *names, step=step, progress=self._run.progress)
+        for name, message in tested.failed.items():
+            if name not in tested.rows_failed:
+                names[name].error = names[name].error or message
+        return {names[name].symbol: rows for name, rows in tested.rows_failed.items()}

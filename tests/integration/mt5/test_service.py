@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from extract.cycle import Pipeline
-from extract.dbt_runner import TransformResult
+from extract.dbt_runner import Dbt, DbtProcess
 from extract.errors import WarehouseUnavailableError
+from extract.run import Runner
 from extract.settings import Project, Settings, load_project
+from extract.sources.mt5.source import Mt5Reading, Mt5Source
+from extract.warehouse import lock_key
 from tests.support.collector import bar, series
 from tests.support.services import service
 from tests.support.world import World
@@ -31,8 +33,8 @@ def test_ticks_follow_the_source_until_sigterm(world: World) -> None:
             world.collector.write("EURUSD", [bar(MONDAY + 3600, close=close, high=2.0)])
             running.await_that(partial(newest_close_is, world, close), f"close {close}")
         world.check()
-        assert "1 changed, 4 models built" in running.log
-        running.await_log("0 changed, 0 models built")
+        assert "1 changed, 0 rejected, 4 models built" in running.log
+        running.await_log("0 changed, 0 rejected, 0 models built")
         assert running.end() == 0
         assert running.log.rstrip().endswith("stopped")
     assert world.query("select run_id, status, error from ops.sync_runs where status <> 'done'") == []
@@ -59,13 +61,13 @@ def test_trouble_is_logged_when_it_comes_and_when_it_goes(world: World) -> None:
     with service(world) as running:
         running.await_log("tests passed")
         world.collector.execute("alter table GBPUSD rename to GBPUSD_away")
-        running.await_log("gbpusd: the file has no table for this symbol")
+        running.await_log("GBPUSD: the file has no table for this symbol")
         world.collector.write("EURUSD", series(MONDAY + 900, 3))
         running.await_log("partial in", times=3)
         world.check()
         world.collector.execute("alter table GBPUSD_away rename to GBPUSD")
-        running.await_log("gbpusd: cleared")
-        assert running.log.count("gbpusd: the file has no table") == 1
+        running.await_log("GBPUSD: cleared")
+        assert running.log.count("GBPUSD: the file has no table") == 1
         assert running.end() == 0
 
 
@@ -100,44 +102,42 @@ def test_a_service_that_cannot_work_yet_keeps_trying(world: World, fault: str) -
         running.await_log("there is no file" if fault == "missing file" else "cannot connect to Postgres")
         if fault == "missing file":
             world.sqlite_path.rename(world.directory / "later.db")
-            running.await_log("cycle: cleared")
+            running.await_log("run: cleared")
         assert running.end() == 0
 
 
-def test_a_tick_replays_what_dbt_has_run(world: World) -> None:
+def test_a_tick_does_without_dbt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = dict(os.environ)
     world.collector.write("EURUSD", series(MONDAY, 13))
     world.sync()
-    with Pipeline(*loaded(world), unattended=True) as pipeline:
-        pipeline.run("run")  # everything, as at the start of a service
-        invocations = count_invocations(pipeline)
+    invocations: list[tuple[str, ...]] = []
+    start = Dbt.start
+
+    def noted(dbt: Dbt, *words: str) -> DbtProcess:
+        invocations.append(words)
+        return start(dbt, *words)
+
+    monkeypatch.setattr(Dbt, "start", noted)
+    with runner_of(world) as runner:
         for close in (1.5, 1.6):
             world.collector.write("EURUSD", [bar(MONDAY + 3600, close=close, high=2.0)])
-            assert pipeline.run("run").transform.built == 4
+            assert len(runner.run("run").transform.built) == 4
             world.check()
         assert invocations == []
-        # what Postgres refuses is dbt's again, and so are its complaint and its repair
-        world.execute("drop view candles; alter table eurusd_h1 rename to eurusd_h1_away")
+        # what Postgres refuses is left to dbt, and so are the complaint and the repair
+        world.execute("drop view candles cascade; alter table eurusd_h1 rename to eurusd_h1_away")
         world.collector.write("EURUSD", [bar(MONDAY + 7200)])
-        result = pipeline.run("run")
-        assert (result.ok, result.transform.built, len(invocations)) == (True, 5, 1)
+        outcome = runner.run("run")
+        assert outcome.ok, outcome.problems
+        assert len(invocations) == 1
+        assert "eurusd_h1" in invocations[0]
         assert os.environ == environment  # PGPORT and its like would lead later connections of the process astray
-        assert invocations[0][-1] == "eurusd_h1"
         world.check()
 
 
-def count_invocations(pipeline: Pipeline) -> list[tuple[str, ...]]:
-    """Listen to the dbt commands of a pipeline from now on."""
-    commands: list[tuple[str, ...]] = []
-    with pipeline.locked("listening") as tools:
-        original = tools.dbt.run
-
-    def run(*command: str, **options: Any) -> TransformResult:
-        commands.append(command)
-        return original(*command, **options)
-
-    tools.dbt.run = run  # type: ignore[method-assign]
-    return commands
+def runner_of(world: World) -> Runner[Mt5Reading]:
+    settings, project = loaded(world)
+    return Runner(settings, project, Mt5Source(settings, project))
 
 
 def loaded(world: World) -> tuple[Settings, Project]:
@@ -149,16 +149,20 @@ def test_a_lost_lock_ends_the_run_before_anything_more_is_written(world: World) 
     world.collector.write("EURUSD", series(MONDAY, 13))
     settings, project = loaded(world)
     end_holder = (
-        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and objid = 807303541 and granted"
+        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted and objsubid = 1"
+        f" and (classid::bigint << 32 | objid::bigint) = {lock_key('mt5')}"
     )
 
     def lose(step: str, *_: object) -> None:
         if step == lost_at:
             world.execute(end_holder)
 
-    for lost_at in ("reading the SQLite file", "building tables"):
-        with Pipeline(settings, project) as pipeline, pytest.raises(WarehouseUnavailableError, match="broke off"):
-            pipeline.run("sync", progress=lose)
+    for lost_at in ("reading", "refreshing tables"):
+        with (
+            Runner(settings, project, Mt5Source(settings, project)) as runner,
+            pytest.raises(WarehouseUnavailableError, match="broke off"),
+        ):
+            runner.run("sync", progress=lose)
         assert world.query("select (select count(*) from staging.eurusd), (select count(*) from eurusd_h1)") == [
             (0 if lost_at.startswith("reading") else 13, 0)
         ]

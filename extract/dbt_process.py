@@ -1,0 +1,117 @@
+"""dbt, in a process of its own: `python -m extract.dbt_process SELECTOR ARGUMENT …`.
+
+It imports dbt and parses the project at once, and runs the command when a line comes on stdin: so its parent can read
+a source meanwhile. It tells its parent on stdout, one JSON object a line:
+
+    {"parsed": true}                    the project is parsed
+    {"total": 135}                      how many nodes the command is about to run
+    {"finished": 12, "node": "eurusd_h1"}
+    {"result": {...}}                   last: each node's status, and what the project has for the selector
+    {"error": "..."}                    last, instead: dbt did not get as far as running nodes
+
+When stdin ends its parent is gone, and so is this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from typing import Any
+
+QUIET = ["--quiet", "--log-level", "none", "--no-write-json"]
+
+
+def main() -> None:
+    """Parse, wait for the word, run, tell."""
+    tag, *arguments = sys.argv[1:]
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever dbt or a package prints must not be taken for one of our lines
+
+    def tell(**message: object) -> None:
+        out.write(json.dumps(message) + "\n")
+
+    from dbt.cli.main import dbtRunner
+
+    log_level = "debug" if os.environ.get("TRADEHOUSE_DBT_LOG") else "none"
+    flags = [*QUIET, "--log-level-file", log_level]
+    parsed = dbtRunner().invoke([*flags, "parse"])
+    if parsed.result is None:
+        tell(error=_one_line(parsed.exception))
+        return
+    tell(parsed=True)
+    if not sys.stdin.readline():
+        return
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    manifest: Any = parsed.result
+    counter = _Counter(tell)
+    done = dbtRunner(manifest=manifest, callbacks=[counter]).invoke([*flags, *arguments])
+    if done.result is None or not hasattr(done.result, "results"):
+        tell(error=_one_line(done.exception))
+        return
+    nodes = [
+        {
+            "name": each.node.name,
+            "kind": str(each.node.resource_type),
+            "status": str(each.status),
+            "message": _one_line(each.message),
+            "failures": each.failures,
+        }
+        for each in done.result.results
+    ]
+    tell(result={"nodes": nodes, "models": _models(manifest, tag)})
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+class _Counter:
+    """A callback that dbt calls with each of its events: counts the nodes that have finished."""
+
+    def __init__(self, tell: Any) -> None:
+        self._tell = tell
+        self._finished = 0
+
+    def __call__(self, event: Any) -> None:
+        if event.info.name == "LogStartLine" and self._finished == 0:
+            self._tell(total=event.data.total)
+        elif event.info.name == "NodeFinished":
+            self._finished += 1
+            self._tell(finished=self._finished, node=event.data.node_info.node_name)
+
+
+def _models(manifest: Any, tag: str) -> list[dict[str, Any]]:
+    """The models and seeds with a tag, each after all it depends on: name, relation, whether it is incremental."""
+    found: list[dict[str, Any]] = []
+    seen: set[str] = set()
+
+    def visit(unique_id: str) -> None:
+        node = manifest.nodes.get(unique_id)
+        if node is None or unique_id in seen or str(node.resource_type) not in ("model", "seed"):
+            return
+        seen.add(unique_id)
+        for parent in sorted(node.depends_on.nodes) if hasattr(node.depends_on, "nodes") else []:
+            visit(parent)
+        if tag in node.tags and node.config.enabled and node.config.materialized != "ephemeral":
+            found.append(
+                {
+                    "model": node.name,
+                    "relation": f"{node.schema}.{node.alias}",
+                    "is_incremental": node.config.materialized == "incremental",
+                }
+            )
+
+    for unique_id in sorted(manifest.nodes):
+        visit(unique_id)
+    return found
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message or "dbt gave no message").split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The project's own files: what they say, read again only when they have changed on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from extract.settings import ROOT, SQL
+
+# What the tables are made of but their data: a change there asks for a full build. The rest of the tree has no say.
+FOLDERS = ("dbt_project/models", "dbt_project/seeds", "dbt_project/functions", "macros", "sql/staging")
+FILES = ("dbt_project/dbt_project.yml", "sql/warehouse.sql")
+
+Signature = tuple[tuple[str, int, int], ...]  # path, time of change in nanoseconds, size
+
+
+def project_fingerprint() -> str:
+    """A digest of everything the tables are made of but their data: equal digests, equal tables."""
+    return _digest(_signature(*(ROOT / name for name in (*FOLDERS, *FILES))))
+
+
+def schema_script() -> str:
+    """The SQL that makes schemas, run records and staging: `sql/warehouse.sql`, then `sql/staging/*.sql`."""
+    return _text(_signature(SQL / "warehouse.sql", SQL / "staging"))
+
+
+def _signature(*places: Path) -> Signature:
+    """What tells whether files have changed: a tick cannot afford to read them all."""
+    return tuple(sorted(entry for place in places for entry in _files(place)))
+
+
+def _files(place: Path | str) -> Iterator[tuple[str, int, int]]:
+    try:
+        found = os.stat(place)  # noqa: PTH116 - os.scandir's paths are strings, and a tick counts its milliseconds
+    except OSError:
+        return  # a folder that is not there has no files
+    if not os.path.isdir(place):  # noqa: PTH112
+        yield os.fspath(place), found.st_mtime_ns, found.st_size
+        return
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _files(entry.path)
+            else:
+                about = entry.stat()
+                yield entry.path, about.st_mtime_ns, about.st_size
+
+
+@lru_cache(maxsize=1)
+def _digest(signature: Signature) -> str:
+    digest = hashlib.sha256()
+    for path, _, _ in signature:
+        digest.update(path.removeprefix(str(ROOT)).encode() + b"\0" + Path(path).read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _text(signature: Signature) -> str:
+    places = sorted((Path(path) for path, _, _ in signature), key=lambda path: (path.parent != SQL, path.name))
+    return "\n".join(path.read_text(encoding="utf-8") for path in places)

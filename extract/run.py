@@ -1,0 +1,349 @@
+"""One run of one source: lock, record, read, land, refresh or build, conclude."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Generic
+
+import psycopg2
+
+from extract.dbt_runner import Dbt, DbtProcess, Progress, TransformResult
+from extract.errors import WarehouseUnavailableError
+from extract.project_files import project_fingerprint
+from extract.records import Run, built_fingerprint, last_run_was_clean, recorded, vacuum
+from extract.refresh import built_models, keep_models, missing_models, refresh
+from extract.schema import prepare
+from extract.settings import Project, Settings
+from extract.source import Outcome, R, Source
+from extract.warehouse import Connection, Warehouse, complaint, holding_run_lock, open_warehouse, warehouse_error
+
+if TYPE_CHECKING:
+    import duckdb
+
+PATIENCE = 20.0
+"""Seconds a command waits for a source that another program has locked."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What of the source's models is as the project says.
+
+    Attributes:
+        fingerprint: of the project as it is.
+        before: of the project as all models were last built of it; None where they never were.
+        missing: models whose relation is gone from the warehouse.
+        clean: whether the run before this one left no model behind.
+    """
+
+    fingerprint: str
+    before: str | None
+    missing: tuple[str, ...]
+    clean: bool
+
+    @property
+    def current(self) -> bool:
+        """Whether all models are built of the project as it is."""
+        return self.before == self.fingerprint and not self.missing
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run works with while it holds the lock.
+
+    Attributes:
+        command: what the run record and pg_stat_activity call it.
+        connection: holds the run lock; in autocommit.
+        record: of the run; None in a dry run.
+        deadline: when to stop waiting for a busy source, on the monotonic clock.
+        stop: when set, reading ends after the step in hand.
+        progress: told of each step.
+    """
+
+    command: str
+    settings: Settings
+    project: Project
+    warehouse: Warehouse
+    connection: Connection
+    dbt: Dbt
+    built: Built
+    deadline: float
+    stop: threading.Event
+    progress: Progress
+    runner: Runner  # type: ignore[type-arg]
+    records: list[Run] = field(default_factory=list)
+
+    @property
+    def record(self) -> Run:
+        """The run's record."""
+        return self.records[0]
+
+    def duckdb(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB session with the warehouse attached; the runner keeps it for the runs to come."""
+        return self.runner.duckdb(self.warehouse)
+
+
+class Runner(Generic[R]):
+    """Runs of one source, and what is worth keeping between them: the connection with its plans, and DuckDB.
+
+    Args:
+        settings: the settings.
+        project: the lists.
+        source: whose runs.
+    """
+
+    def __init__(self, settings: Settings, project: Project, source: Source[R]) -> None:
+        self.settings = settings
+        self.project = project
+        self.source = source
+        self._warehouse: Warehouse | None = None
+        self._connection: Connection | None = None
+        self._duckdb: duckdb.DuckDBPyConnection | None = None
+        self._beyond_dbt: set[str] = set()  # models that fail by dbt, too: not every tick has to wait for it
+
+    def __enter__(self) -> Runner[R]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Let go of the warehouse; the next run looks for it anew. For after an error, and for the end."""
+        self._close_duckdb()
+        if self._connection is not None:
+            self._connection.close()
+        self._warehouse = self._connection = None
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """Where rows go; opened, if need be.
+
+        Raises:
+            WarehouseError: it cannot be used.
+        """
+        self._warehouse = self._warehouse or open_warehouse(self.settings)
+        return self._warehouse
+
+    def run(
+        self,
+        command: str,
+        *,
+        tests: bool = False,
+        patience: float = PATIENCE,
+        due_again: float | None = None,
+        stop: threading.Event | None = None,
+        progress: Progress = lambda *_: None,
+    ) -> Outcome[R]:
+        """Land what is new in the source, bring its tables up to date, and record the run.
+
+        Refreshed are the tables that what has landed calls for; all of the source, when the run before left some
+        behind. dbt builds instead when the project has changed since, or a relation is gone; with `tests` it builds
+        everything of the source and runs every test.
+
+        `command` is what the run record and pg_stat_activity call the run. A source that another program has locked is
+        waited for `patience` seconds. `due_again` is how many seconds it is until the next run, where somebody knows.
+
+        Raises:
+            LockHeldError: another run of the source is at work.
+            TradehouseError: it could not run; the run record says the same.
+        """
+        with self.locked(command, patience=patience, stop=stop, progress=progress) as run, self.recorded(run):
+            outcome = self._run(run, tests)
+            if run.record.tidies:
+                relations = [each.relation for each in built_models(run.connection, self.source.name)]
+                vacuum(run.connection, relations)
+                self._close_duckdb()  # a session that is kept grows by 30 kB a tick
+            outcome.seconds = self.conclude(run, outcome.problems, outcome.transform, tests, due_again)
+        return outcome
+
+    @contextmanager
+    def locked(
+        self,
+        command: str,
+        *,
+        patience: float = PATIENCE,
+        stop: threading.Event | None = None,
+        progress: Progress = lambda *_: None,
+    ) -> Iterator[RunContext]:
+        """Hold the run lock, with everything at hand that a run needs; nothing is recorded yet.
+
+        Raises:
+            LockHeldError: another run of the source is at work.
+            WarehouseError: the warehouse cannot be used, or broke off inside the block.
+        """
+        deadline = time.monotonic() + patience
+        warehouse, connection = self._connect(command)
+        name = self.source.name
+        try:
+            with holding_run_lock(connection, name):
+                prepare(warehouse, connection, self.project)
+                yield RunContext(
+                    command=command,
+                    settings=self.settings,
+                    project=self.project,
+                    warehouse=warehouse,
+                    connection=connection,
+                    dbt=Dbt(self.settings, warehouse, name),
+                    built=Built(
+                        fingerprint=project_fingerprint(),
+                        before=built_fingerprint(connection, name),
+                        missing=tuple(missing_models(connection, name)),
+                        clean=last_run_was_clean(connection, name),
+                    ),
+                    deadline=deadline,
+                    stop=stop or threading.Event(),
+                    progress=progress,
+                    runner=self,
+                )
+        except Exception as error:
+            if isinstance(error, psycopg2.Error) or type(error).__module__.startswith(("_duckdb", "duckdb")):
+                raise warehouse_error(error, warehouse.uri) from None
+            raise
+
+    @contextmanager
+    def recorded(self, run: RunContext) -> Iterator[Run]:
+        """Keep the record of a run; an exception closes it as failed."""
+        with recorded(run.connection, run.warehouse, self.source.name, run.command) as record:
+            run.records.append(record)
+            yield record
+
+    def _run(self, run: RunContext, tests: bool) -> Outcome[R]:
+        # a build is certain to come: dbt imports itself and parses the project while the source is read
+        everything = tests or run.built.before != run.built.fingerprint
+        early = self._start_build(run, tests) if everything or run.built.missing else None
+        try:
+            run.progress("reading", None, None)
+            outcome = Outcome(run.record.run_id, self.source.read(run))
+            if not everything:
+                outcome.transform = self.refresh(run, self.source.stale_models(outcome.reading))
+            if early is not None:
+                outcome.transform.add(early.wait("building and testing" if tests else "building", run.progress))
+        finally:
+            if early is not None:
+                early.end()
+        self.source.after(run, outcome)
+        return outcome
+
+    def _start_build(self, run: RunContext, tests: bool) -> DbtProcess:
+        """Start dbt on what is not as the project says.
+
+        Where the project has changed since all of it was built, the tables are computed anew: what their rows are
+        made of may be another rule now. The incremental materialization rewrites only rows that differ.
+        """
+        built = run.built
+        selection = ["--select", f"tag:{self.source.name}"]
+        if built.before == built.fingerprint and built.missing and not tests:
+            selection = ["--select", *built.missing]
+        arguments = ["build", *selection]
+        if not tests:
+            arguments += ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
+        if built.before not in (None, built.fingerprint):
+            arguments.append("--full-refresh")
+        return run.dbt.start(*arguments)
+
+    def build(self, run: RunContext) -> TransformResult:
+        """Build all models of the source, without tests."""
+        return self._start_build(run, tests=False).wait("building", run.progress)
+
+    def refresh(self, run: RunContext, models: Sequence[str] | None) -> TransformResult:
+        """Refresh tables; all of the source, where `models` is None or the run before this one left some behind.
+
+        Those that fail are left to dbt, once: their table may be gone or another, which dbt mends or explains.
+        """
+        if models is None or not run.built.clean:
+            models = [each.model for each in built_models(run.connection, self.source.name) if each.is_incremental]
+        run.progress("refreshing tables", None, len(models) or None)
+        result = refresh(run.connection, models)
+        self._beyond_dbt -= set(result.built)
+        new = result.failed.keys() - self._beyond_dbt
+        if new:
+            mended = run.dbt.run("run", "--select", *sorted(new), progress=run.progress)
+            for model in new:
+                del result.failed[model]
+                result.models_failed -= 1
+            result.add(mended)
+            self._beyond_dbt |= mended.failed.keys()
+        return result
+
+    def conclude(
+        self,
+        run: RunContext,
+        problems: list[str],
+        transform: TransformResult,
+        complete: bool,
+        due_again: float | None = None,
+    ) -> float:
+        """Close the run's record as `done`, or `partial` with its problems; return the seconds the run took.
+
+        `complete` says that every model of the source was built, though nothing called for it; `due_again` how many
+        seconds it is until the next run, where somebody knows.
+        """
+        built_all = (complete or not run.built.current) and not transform.models_failed and not transform.skipped
+        if built_all:
+            keep_models(run.connection, self.source.name, transform.models)
+        return run.record.conclude(
+            problems,
+            models_built=len(transform.built),
+            models_failed=transform.models_failed,
+            project_fingerprint=run.built.fingerprint if built_all else None,
+            due_again=due_again,
+        )
+
+    def start_tests(self) -> DbtProcess:
+        """Start a build with every test of the source, beside the runs to come.
+
+        It needs no run lock: an increment holds its table's own lock, and a view is replaced in place.
+        """
+        name = self.source.name
+        process = Dbt(self.settings, self.warehouse, name, f"dbt-{name}-tests").start(
+            "build", "--select", f"tag:{name}"
+        )
+        process.go()
+        return process
+
+    def record_tests(self, started_at: datetime, result: TransformResult) -> None:
+        """Record a build that `start_tests` started: what failed there is looked at again by the next run."""
+        warehouse, connection = self._connect("build")
+        try:
+            Run.record_past(
+                connection,
+                self.source.name,
+                "build",
+                started_at,
+                result.problems,
+                models_built=len(result.built),
+                models_failed=result.models_failed,
+            )
+        except psycopg2.Error as error:
+            raise WarehouseUnavailableError(
+                f"the tests cannot be recorded: {complaint(error, warehouse.uri)}"
+            ) from None
+
+    def duckdb(self, warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
+        """The DuckDB session, with the warehouse attached."""
+        if self._duckdb is None:
+            from extract.duckdb_landing import attach_warehouse
+            from extract.duckdb_session import open_session
+
+            self._duckdb = open_session()
+            attach_warehouse(self._duckdb, warehouse)
+        return self._duckdb
+
+    def _close_duckdb(self) -> None:
+        if self._duckdb is not None:
+            self._duckdb.close()
+        self._duckdb = None
+
+    def _connect(self, command: str) -> tuple[Warehouse, Connection]:
+        warehouse = self.warehouse
+        if self._connection is None:
+            self._connection = warehouse.connect(command, autocommit=True)
+            with self._connection.cursor() as cursor:
+                # Commits need not wait for the disk here: what a crash of the server takes, it takes from the end,
+                # the record that the run is done first, and a run without one has all its tables refreshed again.
+                cursor.execute("set synchronous_commit = off; set jit = off")
+        return warehouse, self._connection

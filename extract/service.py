@@ -1,0 +1,320 @@
+"""One unattended service: a steady tick, retries, and each trouble told once when it comes and once when it goes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from types import FrameType
+from typing import Any
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_any,
+    stop_before_delay,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+
+from extract.dbt_runner import DbtProcess
+from extract.errors import LockHeldError, SourceError, TradehouseError, WarehouseUnavailableError
+from extract.run import Runner
+from extract.source import Outcome
+
+log = logging.getLogger("tradehouse")
+
+STALLED_AFTER = 3600.0
+"""Seconds after which a tick is taken to hang: on a peer that keeps the connection and says nothing."""
+RETRY_CHORE = 600.0
+"""Seconds before a chore that could not be done is tried again; it may have taken a while to fail."""
+
+
+@dataclass
+class Chore:
+    """What a service does less often than every tick, under the source's run lock.
+
+    Attributes:
+        name: in the log.
+        every: seconds from one to the next.
+        work: does it if it is due, by what the warehouse knows; returns lines for the log, and seconds until it is due
+            again. Raises what a run raises.
+    """
+
+    name: str
+    every: float
+    work: Callable[[Runner[Any]], tuple[Sequence[str], Sequence[str], float]]
+    next_at: float = 0.0  # monotonic clock
+
+
+@dataclass(kw_only=True)
+class Service:
+    """Runs a source until told to stop.
+
+    Attributes:
+        runner: of the source.
+        command: what the run records call its runs.
+        every: seconds from the start of one tick to the start of the next.
+        test_every: seconds between builds with every dbt test, which run beside the ticks.
+        chores: what is done less often.
+        stop: set it to end after the step in hand.
+        stalled_after: seconds after which a tick is given up, and the process starts itself anew.
+    """
+
+    runner: Runner[Any]
+    command: str
+    every: float
+    test_every: float
+    chores: Sequence[Chore] = ()
+    stop: threading.Event = field(default_factory=threading.Event)
+    stalled_after: float = STALLED_AFTER
+    _trouble: dict[str, str] = field(default_factory=dict)
+    _next_tests: float = 0.0
+    _tests: _BackgroundTests | None = None
+    _quiet_until: float = 0.0
+    _test_troubles: set[str] = field(default_factory=set)
+    _notes: set[str] = field(default_factory=set)
+
+    def run(self) -> None:
+        """Tick until stopped. No fault of source, warehouse or project ends it."""
+        log.info(
+            "running every %g s, all tests every %g s; SIGTERM ends after the step in hand", self.every, self.test_every
+        )
+        due = time.monotonic()
+        while not self.stop.is_set():
+            with starting_anew_after(self.stalled_after):
+                self._tick(due)
+            due += self.every
+            late = time.monotonic() - due
+            if late > 0:
+                skipped = int(late // self.every) + 1
+                log.warning("the tick took %.1f s too long: %d skipped", late, skipped)
+                due += skipped * self.every
+            self._wait(due)
+        if self._tests is not None:
+            self._tests.process.end()
+        self.runner.disconnect()
+        log.info("stopped")
+
+    def _wait(self, due: float) -> None:
+        """Wait for the next tick; tests that end meanwhile are reported at once."""
+        while not self.stop.is_set() and time.monotonic() < due:
+            self._collect_tests()
+            self.stop.wait(max(0.0, min(due - time.monotonic(), 1.0 if self._tests else due)))
+
+    def _tick(self, started: float) -> None:
+        if started < self._quiet_until:
+            return
+        deadline = started + self.every
+        with self._enduring("run"):
+            self._report(self._persistently(deadline, lambda: self._run(deadline)))
+        self._collect_tests()
+        for chore in self.chores:
+            if self._in_order and time.monotonic() >= chore.next_at and not self.stop.is_set():
+                chore.next_at = time.monotonic() + RETRY_CHORE
+                with self._enduring(chore.name):
+                    self._do(chore)
+        if self._in_order and self._tests is None and time.monotonic() >= self._next_tests and not self.stop.is_set():
+            self._next_tests = time.monotonic() + self.test_every
+            with self._enduring("tests"):
+                self._tests = _BackgroundTests(self.runner.start_tests())
+
+    @property
+    def _in_order(self) -> bool:
+        """Whether the last run could do its work."""
+        return not {"run", "lock"} & self._trouble.keys()
+
+    def _run(self, deadline: float) -> Outcome[Any]:
+        try:
+            outcome = self.runner.run(
+                self.command,
+                patience=max(0.0, deadline - time.monotonic()),
+                due_again=self.every,
+                stop=self.stop,
+            )
+        except WarehouseUnavailableError:
+            self.runner.disconnect()
+            raise
+        except SourceError as error:
+            self._keep_quiet(error.pause)
+            raise
+        self._keep_quiet(outcome.reading.pause)
+        return outcome
+
+    def _keep_quiet(self, seconds: float) -> None:
+        if seconds:
+            self._quiet_until = time.monotonic() + seconds
+            log.warning("no requests for %g s", seconds)
+
+    def _do(self, chore: Chore) -> None:
+        lines, problems, wait = chore.work(self.runner)
+        for line in lines:
+            log.info("%s", line)
+        for problem in problems:
+            log.error("%s: %s", chore.name, problem)
+        chore.next_at = time.monotonic() + wait
+
+    def _collect_tests(self) -> None:
+        """Report the build with tests that runs beside the ticks, once it has ended."""
+        if self._tests is None or not self._tests.ended:
+            return
+        tests, self._tests = self._tests, None
+        with self._enduring("tests"):
+            result = tests.process.result()
+            self.runner.record_tests(tests.started_at, result)
+            self._tell(result.failed, self._test_troubles)
+            self._test_troubles = set(result.failed)
+            log.info(
+                "%d models built, %d tests passed%s",
+                len(result.built),
+                result.tests_passed,
+                f", {len(result.failed)} failed" if result.failed else "",
+            )
+
+    def _report(self, outcome: Outcome[Any]) -> None:
+        """Log what was done, and each trouble when it comes and when it goes."""
+        reading, transform = outcome.reading, outcome.transform
+        troubles = {**reading.failed, **transform.failed}
+        looked_at = {*reading.parts, *transform.built, "source"}
+        if reading.error:
+            troubles["source"] = reading.error
+        self._tell(troubles, looked_at)
+        for note in reading.notes:
+            if note not in self._notes:
+                log.info("%s", note)
+        self._notes = set(reading.notes)
+        log.info(
+            "%s in %.2f s: %s, %d models built",
+            "done" if outcome.ok else "partial",
+            outcome.seconds,
+            reading.summary,
+            len(transform.built),
+        )
+
+    @contextmanager
+    def _enduring(self, step: str) -> Iterator[None]:
+        """Note what goes wrong in a step, and when it no longer does; nothing ends the service."""
+        try:
+            yield
+        except LockHeldError as held:
+            self._note("lock", str(held))
+        except TradehouseError as error:
+            self.runner.disconnect()
+            self._note(step, str(error))
+        except Exception as error:
+            self.runner.disconnect()
+            log.debug("unexpected", exc_info=True)
+            self._note(step, f"unexpected {type(error).__name__}: {error}")
+        else:
+            self._clear("lock", step)
+
+    def _persistently(self, deadline: float, attempt: Callable[[], Outcome[Any]]) -> Outcome[Any]:
+        """Call until the warehouse answers and the lock is free, or the tick is over: `deadline`, monotonic clock.
+
+        The waits are random: two services that tick at the same moments would else meet every time.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type((WarehouseUnavailableError, LockHeldError)),
+            wait=wait_random_exponential(multiplier=0.5, max=8.0),
+            stop=stop_any(stop_when_event_set(self.stop), stop_before_delay(max(0.0, deadline - time.monotonic()))),
+            sleep=sleep_using_event(self.stop),
+            before_sleep=self._tell_of_retry,
+            reraise=True,
+        )
+        outcome: Outcome[Any] = retrying(attempt)
+        return outcome
+
+    def _tell_of_retry(self, state: RetryCallState) -> None:
+        """Log a warehouse that is away at once: the tick may try again for minutes."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, WarehouseUnavailableError):
+            self._note("run", str(error))
+
+    def _note(self, name: str, text: str) -> None:
+        """Log a trouble once, however long it lasts."""
+        if self._trouble.get(name) != text:
+            self._trouble[name] = text
+            log.error("%s: %s", name, text)
+
+    def _tell(self, troubles: Mapping[str, str], looked_at: Set[str]) -> None:
+        """Note each trouble; of what was `looked_at` without finding one, it is over."""
+        for name, text in troubles.items():
+            self._note(name, text)
+        self._clear(*(looked_at - troubles.keys()))
+
+    def _clear(self, *names: str) -> None:
+        """Log that a trouble is over, if it was one."""
+        for name in names:
+            if self._trouble.pop(name, None) is not None:
+                log.info("%s: cleared", name)
+
+
+class _BackgroundTests:
+    """A build with every test beside the ticks; a thread reads what it tells."""
+
+    def __init__(self, process: DbtProcess) -> None:
+        self.process = process
+        self.started_at = datetime.now(timezone.utc)
+        self._reader = threading.Thread(target=process.read, daemon=True)
+        self._reader.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether its result is there."""
+        return not self._reader.is_alive()
+
+
+def serve(service: Service, log_level: str) -> None:
+    """Run a service as the program: logs on stderr, SIGTERM and SIGINT end it."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log.setLevel(log_level)
+    with stopping_on_signals(service.stop):
+        service.run()
+
+
+@contextmanager
+def starting_anew_after(seconds: float) -> Iterator[None]:
+    """Start this program again, from its own command line and under the same process id, if the block takes longer.
+
+    A thread that waits for an answer that never comes cannot be told to stop. The new program has none of the old
+    one's connections, and the server releases their locks.
+    """
+
+    def start_anew() -> None:
+        log.error("the tick hangs since %g s: starting anew", seconds)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+    watch = threading.Timer(seconds, start_anew)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
+@contextmanager
+def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM or SIGINT sets `stop`; a second one ends the process at once, as if nobody had caught it."""
+
+    def first(number: int, _: FrameType | None) -> None:
+        log.info("%s: ending after the step in hand; once more ends at once", signal.Signals(number).name)
+        stop.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+
+    before = {each: signal.signal(each, first) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

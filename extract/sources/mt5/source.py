@@ -1,0 +1,164 @@
+"""The candles' source: the SQLite file that a MetaTrader 5 collector writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
+
+from extract.dbt_runner import TransformResult
+from extract.duckdb_session import open_session
+from extract.errors import SourceBusyError
+from extract.run import RunContext
+from extract.settings import Project, Settings
+from extract.source import Outcome, Reading, Source
+from extract.sources.mt5 import bars
+from extract.sources.mt5.file import Extraction
+from extract.sources.mt5.row_cap import settle_row_cap
+from extract.sources.mt5.symbols import prune
+
+LATEST = bars.LAST_TIMESTAMP - 1
+
+
+@dataclass(kw_only=True)
+class Mt5Reading(Reading):
+    """What was read of the file, symbol by symbol."""
+
+    extraction: Extraction
+
+
+class Mt5Source(Source[Mt5Reading]):
+    """Bars of every symbol, from one snapshot of the file.
+
+    Args:
+        settings: where the file is.
+        project: the symbols and timeframes.
+
+    Raises:
+        SettingsError: SQLITE_PATH is not set.
+    """
+
+    name = bars.SOURCE
+
+    def __init__(self, settings: Settings, project: Project) -> None:
+        self.path = settings.require_sqlite_path()
+        self._settings = settings
+        self._project = project
+
+    def read(self, run: RunContext) -> Mt5Reading:
+        """Land the bars from `LOOKBACK_MINUTES` before each symbol's newest on."""
+        settle_row_cap(run.connection, self._settings.max_rows_per_table)
+        newest = bars.watermarks(run.connection, self._project.symbols)
+        lookback = self._settings.lookback_minutes * 60
+        since = {symbol: None if mark is None else mark - lookback for symbol, mark in newest.items()}
+        extraction = self.extract(run, since)
+        if extraction.error is None:
+            session = run.duckdb()
+            bars.compare(session, run.connection, extraction, since, self._project.timeframes.values())
+            bars.land(session, run.record, extraction, since)
+            bars.record(run.record, extraction)
+        return _reading(extraction)
+
+    def extract(self, run: RunContext, since: Mapping[str, int | None], until: int | None = None) -> Extraction:
+        """Read bars, as `bars.extract`; a file that stays locked is no exception, but an extraction with an error."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(SourceBusyError),
+            wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            stop=stop_before_delay(max(0.0, run.deadline - time.monotonic())),
+            reraise=True,
+        )
+        columns = self._project.columns
+        try:
+            extraction: Extraction = retrying(bars.extract, run.duckdb(), self.path, columns, since, until)
+        except SourceBusyError as busy:
+            return Extraction({}, columns, error=str(busy))
+        return extraction
+
+    def stale_models(self, reading: Mt5Reading) -> Sequence[str]:
+        """The tables on whose grid a bar has changed."""
+        return self.tables_on(reading.extraction.changed_grids)
+
+    def tables_on(self, grids: Iterable[tuple[str, int]]) -> list[str]:
+        """The candle tables of grids, which are symbols and lengths in minutes."""
+        wanted = set(grids)
+        return [
+            self._project.table(symbol, name)
+            for symbol in self._project.symbols
+            for name, minutes in self._project.timeframes.items()
+            if (symbol, minutes) in wanted
+        ]
+
+    def after(self, run: RunContext, outcome: Outcome[Mt5Reading]) -> None:
+        """Prune the staging tables that have grown."""
+        outcomes = outcome.reading.extraction.outcomes
+        grown = [symbol for symbol, each in outcomes.items() if each.rows_new]
+        self.prune(run, self._project.symbols if not run.built.current else grown, outcome.transform)
+
+    def prune(self, run: RunContext, symbols: Iterable[str], transform: TransformResult) -> None:
+        """Prune staging tables, but for symbols with a failed table: it may not have all the rows."""
+        behind = {*transform.failed, *transform.skipped}
+        for symbol in symbols:
+            if not behind & set(self._project.tables_of(symbol)):
+                prune(
+                    run.connection,
+                    bars.staging_table(symbol, self._project.columns),
+                    self._settings.staging_rows_per_symbol,
+                )
+
+
+def _reading(extraction: Extraction) -> Mt5Reading:
+    notes = [
+        f"{symbol.upper()}: table {outcome.table} has no rows yet"
+        for symbol, outcome in extraction.outcomes.items()
+        if outcome.status == "empty"
+    ]
+    if extraction.ignored_tables:
+        notes.append(f"ignored tables: {', '.join(extraction.ignored_tables)}")
+    return Mt5Reading(
+        extraction=extraction,
+        parts=[symbol.upper() for symbol in extraction.outcomes],
+        failed={
+            symbol.upper(): outcome.error or outcome.status
+            for symbol, outcome in extraction.outcomes.items()
+            if not outcome.ok
+        },
+        error=extraction.error,
+        notes=notes,
+        rows_read=extraction.rows_read,
+        rows_changed=extraction.rows_changed,
+        rows_rejected=extraction.rejects,
+    )
+
+
+SETTINGS = Settings
+
+
+def default_every(settings: Settings) -> float:
+    """Seconds between the ticks of its service."""
+    return settings.sync_interval_seconds
+
+
+def create(settings: Settings, project: Project) -> Mt5Source:
+    """The source of the settings.
+
+    Raises:
+        SettingsError: SQLITE_PATH is not set.
+    """
+    return Mt5Source(settings, project)
+
+
+def check(settings: Settings, project: Project) -> Iterator[str]:
+    """Open the file, and say which symbols it has.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    path = settings.require_sqlite_path()
+    with closing(open_session()) as session:
+        extraction = bars.extract(session, path, project.columns, dict.fromkeys(project.symbols, LATEST), LATEST)
+    found = [symbol.upper() for symbol, outcome in extraction.outcomes.items() if outcome.ok]
+    yield f"{path} can be read: {len(found)} of {len(project.symbols)} symbols have a table"
+    yield from extraction.problems
