@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 import psycopg2
 
 from extract.errors import WarehouseError
+from extract.pooling import require_session_pooling
 from extract.project_files import schema_script
 from extract.quoting import identifier, literal
 from extract.settings import Columns, Project, Settings
@@ -73,6 +74,7 @@ def prepared(settings: Settings, project: Project, purpose: str) -> Iterator[Con
     warehouse = open_warehouse(settings)
     with closing(warehouse.connect(purpose, autocommit=True)) as connection:
         try:
+            require_session_pooling(connection)
             prepare(warehouse, connection, project)
             yield connection
         except psycopg2.Error as error:
