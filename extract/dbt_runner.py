@@ -36,7 +36,6 @@ class TransformResult:
     Attributes:
         built: models and seeds that dbt built, and tables that were refreshed without it.
         tests_passed: how many tests found nothing.
-        tested: whether tests ran at all.
         failed: model or test -> why.
         models_failed: how many of `failed` are models.
         skipped: models and tests that did not run because one they depend on failed.
@@ -47,7 +46,6 @@ class TransformResult:
 
     built: list[str] = field(default_factory=list)
     tests_passed: int = 0
-    tested: bool = False
     failed: dict[str, str] = field(default_factory=dict)
     models_failed: int = 0
     skipped: list[str] = field(default_factory=list)
@@ -62,7 +60,6 @@ class TransformResult:
         self.models_failed -= len(mended)
         self.built += other.built
         self.tests_passed += other.tests_passed
-        self.tested = self.tested or other.tested
         self.failed |= other.failed
         self.models_failed += other.models_failed
         self.skipped += other.skipped
@@ -227,7 +224,6 @@ def _summary(result: dict[str, Any]) -> TransformResult:
     for node in result["nodes"]:
         name, kind, status = node["name"], node["kind"], node["status"]
         is_test = kind in ("test", "unit_test")
-        summary.tested = summary.tested or is_test
         if status == "warn":
             summary.warned[name] = node["message"]
         elif status == "pass":

@@ -45,13 +45,11 @@ class Chore:
 
     Attributes:
         name: in the log.
-        every: seconds from one to the next.
-        work: does it if it is due, by what the warehouse knows; returns lines for the log, and seconds until it is due
-            again. Raises what a run raises.
+        work: does it if it is due, by what the warehouse knows; returns lines for the log, problems,
+            and seconds until it is due again. Raises what a run raises.
     """
 
     name: str
-    every: float
     work: Callable[[Runner[Any]], tuple[Sequence[str], Sequence[str], float]]
     next_at: float = 0.0  # monotonic clock
 

@@ -134,23 +134,6 @@ def require_bot(connection: Connection, bot: str) -> None:
         raise UnknownBotError(f"{bot} is no bot; there are {', '.join(known)} (dbt_project/seeds/bots.csv)")
 
 
-def changed_trades(connection: Connection, since: datetime) -> dict[str, int]:
-    """How many trades of each bot are new or restated since a batch was landed; none while there is no such table.
-
-    Raises:
-        WarehouseError: the server does not let it look.
-    """
-    with _reading(connection), connection.cursor() as cursor:
-        cursor.execute("select to_regclass('trading.completed_trades') is not null")
-        if cursor.fetchone() != (True,):
-            return {}
-        cursor.execute(
-            "select bot_id, count(*) from trading.completed_trades where updated_at >= %s group by bot_id order by 1",
-            (since,),
-        )
-        return dict(cursor.fetchall())
-
-
 @contextmanager
 def _reading(connection: Connection) -> Iterator[None]:
     try:

@@ -135,7 +135,7 @@ def reconciliation_chore(every: float) -> Chore:
         result = reconcile(runner, runner.project.symbols)
         return [f"reconciled in {time.monotonic() - started:.1f} s: {result.summary}"], result.problems, every
 
-    return Chore("reconcile", every, work)
+    return Chore("reconcile", work)
 
 
 class _Reconciler:
