@@ -187,7 +187,7 @@ def vacuum(connection: Connection, relations: Sequence[str]) -> None:
         cursor.execute(
             "select format('%%I.%%I', schemaname, tablename) from pg_tables"
             " where schemaname in ('ops', 'staging') or to_regclass(format('%%I.%%I', schemaname, tablename))"
-            " = any(array(select to_regclass(name) from unnest(%s) as name))",
+            " = any(array(select to_regclass(name) from unnest(%s::text[]) as name))",
             (list(relations),),
         )
         tables = [name for (name,) in cursor.fetchall()]

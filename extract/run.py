@@ -153,8 +153,9 @@ class Runner(Generic[R]):
         """
         with self.locked(command, patience=patience, stop=stop, progress=progress) as run, self.recorded(run):
             outcome = self._run(run, tests)
-            if run.record.tidies:
-                relations = [each.relation for each in built_models(run.connection, self.source.name)]
+            if run.record.tidies or not run.built.current:
+                models = [*built_models(run.connection, self.source.name), *outcome.transform.models]
+                relations = [each.relation for each in models]
                 vacuum(run.connection, relations)
                 self._close_duckdb()  # a session that is kept grows by 30 kB a tick
             outcome.seconds = self.conclude(run, outcome.problems, outcome.transform, tests, due_again)
@@ -252,10 +253,12 @@ class Runner(Generic[R]):
     def refresh(self, run: RunContext, models: Sequence[str] | None) -> TransformResult:
         """Refresh tables; all of the source, where `models` is None or the run before this one left some behind.
 
-        Those that fail are left to dbt, once: their table may be gone or another, which dbt mends or explains.
+        Those that are missing are dbt's to build. Those that fail are left to dbt, once: their table may be another,
+        which dbt mends or explains.
         """
         if models is None or not run.built.clean:
             models = [each.model for each in built_models(run.connection, self.source.name) if each.is_incremental]
+        models = [model for model in models if model not in run.built.missing]
         run.progress("refreshing tables", None, len(models) or None)
         result = refresh(run.connection, models)
         self._beyond_dbt -= set(result.built)

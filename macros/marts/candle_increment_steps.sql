@@ -54,13 +54,31 @@ newest as (
 ),
 
 {# The oldest row that stays, none while there is room for older ones. It counts through the whole table, so it is
-   asked for only where the answer matters, behind what is cheap to know. #}
+   asked for only where the answer matters, behind what is cheap to know. Rows about to be deleted are counted apart,
+   and not left out one by one, which would take longer than the count itself; where those are the oldest, it names an
+   older row than it need, and the pruning mends that. #}
 cap as (
     select (extract(epoch from timestamp) / 60)::bigint as epoch_minute
-    from {{ this }}
-    where timestamp not in (select to_timestamp(epoch_minute * 60) from minutes_without_bar)
-    order by timestamp desc
-    limit 1 offset {{ max_rows_per_table() }} - 1
+    from (
+        select timestamp
+        from {{ this }}
+        order by timestamp desc
+        limit 1
+        offset {{ max_rows_per_table() }} - 1 + (
+            select count(*)
+            from {{ this }}
+            where timestamp in (select to_timestamp(epoch_minute * 60) from minutes_without_bar)
+        )
+    ) as oldest_kept
+),
+
+{# the first of its index, so that knowing that nothing older has come costs no scan #}
+oldest_bar as (
+    select timestamp
+    from bars
+    where is_usable
+    order by timestamp
+    limit 1
 ),
 
 minutes_to_compute as (
@@ -86,15 +104,11 @@ minutes_to_compute as (
     union
     (
         select distinct bars.epoch_minute
-        from bars, so_far
+        from bars, so_far, oldest_bar
         where bars.timestamp < so_far.oldest_minute * 60
             and bars.is_usable
             and case
-                when exists (
-                    select
-                    from bars as older, so_far as table_so_far
-                    where older.timestamp < table_so_far.oldest_minute * 60 and older.is_usable
-                ) then not exists (select from cap)
+                when oldest_bar.timestamp < so_far.oldest_minute * 60 then not exists (select from cap)
                 else false
             end
         order by bars.epoch_minute desc

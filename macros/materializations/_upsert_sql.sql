@@ -20,7 +20,7 @@
     {% set key = adapter.quote(unique_key[0]) %}
     with {{ 'incoming as materialized (' if surplus else 'differing as materialized (' }}
     {%- if not surplus %}
-{{ _differing_sql(target, _incoming_sql(sql, names, delete_when), unique_key, compared, delete_when) }}
+{{ _differing_sql(target, _incoming_sql(sql, names, delete_when), unique_key, compared, delete_when, few=true) }}
     {%- else %}
 {{ _incoming_sql(sql, names, delete_when) }}
     ),
@@ -108,15 +108,26 @@
         ) as model
 {%- endmacro %}
 
-{# Of the incoming rows, those that change the target. #}
-{% macro _differing_sql(target, incoming, unique_key, compared, delete_when) -%}
+{# Of the incoming rows, those that change the target. `few` says that they are an increment: each is looked up by its
+   key. Postgres may expect thousands of them, above all before the table's first ANALYZE, and would read the whole table
+   into a hash for the one that comes; `offset 0` keeps it from that. #}
+{% macro _differing_sql(target, incoming, unique_key, compared, delete_when, few=false) -%}
         select
             incoming.*,
             target.{{ adapter.quote(unique_key[0]) }} is not null as upsert_is_there
         from (
 {{ incoming }}
         ) as incoming
+        {% if few %}
+        left join lateral (
+            select {{ _quoted(unique_key + compared) }}
+            from {{ target }} as target
+            where {{ _same_key(unique_key) }}
+            offset 0
+        ) as target on true
+        {% else %}
         left join {{ target }} as target on {{ _same_key(unique_key) }}
+        {% endif %}
         where case
             {% if delete_when %}
             when incoming.upsert_is_tombstone then target.{{ adapter.quote(unique_key[0]) }} is not null

@@ -246,7 +246,9 @@ def test_every_source_that_has_run_is_judged(world: World) -> None:
     demo_file(world)
     world.sync()
     assert [source["source"] for source in status(world, code=0)["sources"]] == ["mt5"]
-    others = world.dbt("build", "--select", "tag:bybit", "tag:accounts", "--resource-types", "model", "seed")
+    others = world.dbt(
+        "build", "--select", "tag:bybit", "tag:accounts", "--resource-types", "model", "seed", "function"
+    )
     assert others.returncode == 0, others.stdout
     parts = "; ".join(f"account {n}: the password was refused" for n in range(60))
     world.execute(

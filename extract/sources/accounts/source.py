@@ -12,7 +12,7 @@ from typing import Any
 from extract.rest import Bounds, HttpClient, Pace
 from extract.run import RunContext
 from extract.settings import Project, Settings, load
-from extract.source import Outcome, Reading, Source
+from extract.source import Reading, Source
 from extract.sources.accounts.client import AccountService
 from extract.sources.accounts.landing import SOURCE, land, prune_results
 from extract.sources.accounts.poll import AccountResult, polled
@@ -101,6 +101,8 @@ class AccountsSource(Source[AccountsReading]):
         the budget the accounts that are left are recorded as skipped, and are first in line next time.
         """
         reading = AccountsReading(run_id=run.record.run_id)
+        if run.record.tidies:  # before the tables are refreshed: they tell of what is kept
+            prune_results(run.connection)
         accounts = _accounts_in_turn(run.connection)
         budget = self._settings.mt5_sync_budget_seconds
         http, service = open_service(self._settings, run.stop)
@@ -118,11 +120,6 @@ class AccountsSource(Source[AccountsReading]):
     def stale_models(self, reading: AccountsReading) -> Sequence[str] | None:
         """All of them, once anybody was polled."""
         return None if reading.accounts else []
-
-    def after(self, run: RunContext, _: Outcome[AccountsReading]) -> None:
-        """Let go of old results."""
-        if run.record.tidies:
-            prune_results(run.connection)
 
 
 def _accounts_in_turn(connection: Connection) -> dict[str, datetime | None]:

@@ -92,10 +92,16 @@ class Mt5Source(Source[Mt5Reading]):
         ]
 
     def after(self, run: RunContext, outcome: Outcome[Mt5Reading]) -> None:
-        """Prune the staging tables that have grown."""
+        """Prune staging where a hundredth of what it keeps is new, and all of it now and then.
+
+        To find what is surplus Postgres counts through the whole table, so that not every bar calls for it.
+        """
         outcomes = outcome.reading.extraction.outcomes
-        grown = [symbol for symbol, each in outcomes.items() if each.rows_new]
-        self.prune(run, self._project.symbols if not run.built.current else grown, outcome.transform)
+        everything = run.record.tidies or not run.built.current or not run.built.clean
+        grown = [
+            symbol for symbol, each in outcomes.items() if each.rows_new * 100 >= self._settings.staging_rows_per_symbol
+        ]
+        self.prune(run, self._project.symbols if everything else grown, outcome.transform)
 
     def prune(self, run: RunContext, symbols: Iterable[str], transform: TransformResult) -> None:
         """Prune staging tables, but for symbols with a failed table: it may not have all the rows."""
