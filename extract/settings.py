@@ -94,7 +94,7 @@ class Settings(EnvironmentSettings):
     staging_rows_per_symbol: int = Field(
         default=10_000,
         ge=1_000,
-        description="How many newest bars of a symbol staging keeps once all tables have them; it may hold a hundredth more.",
+        description="How many newest bars of a symbol staging keeps once all tables have them, or 1 % more.",
     )
     sync_interval_seconds: int = Field(default=30, ge=1, description="Seconds between the ticks of `tradehouse run`.")
     dbt_threads: int = Field(default=4, ge=1, description="How many models dbt builds at once.")
