@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg2
 import pytest
 
+from extract.sources.mt5.row_cap import set_row_cap
 from tests.support.accounts_world import AccountsWorld, accounts_world_on
 from tests.support.bybit_world import BybitWorld, bybit_world_on
 from tests.support.collector import Collector
@@ -25,16 +27,18 @@ from tests.support.servers import (
 )
 from tests.support.world import DATABASE, World, run_tradehouse
 
+USUAL_CAP = 10_000
 SMALL_CAP = 20
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server and, for each row cap asked for, a template database with all tables, empty."""
+    """A running server, with template databases whose models are built and empty."""
 
     name: str
     uri: str  # with {database} to fill in
     directory: Path
+    templates: set[str] = field(default_factory=set)
 
     def kill(self) -> None:
         """Crash it."""
@@ -44,9 +48,10 @@ class Server:
         """Start it after `kill`; its URI stays."""
         start_again(self.directory / "postgres")
 
-    def home(self, cap: int) -> Path:
-        """Where the pipeline keeps its files; one per cap, because dbt parses anew when a variable changes."""
-        return self.directory / f"home_{cap}"
+    @property
+    def home(self) -> Path:
+        """Where the pipeline keeps its files: one for all databases of this server, so that dbt parses once."""
+        return self.directory / "home"
 
     def fresh_database(self, template: str) -> str:
         """Make the test database anew and return its URI."""
@@ -61,34 +66,40 @@ class Server:
         return self.uri.format(database=DATABASE)
 
     def built_database(self, cap: int) -> str:
-        """The test database with all tables in it, empty; returns its URI."""
-        template = f"template_{cap}"
-        if not self.home(cap).exists():
-            self._make_template(template, cap)
-        return self.fresh_database(template)
+        """The test database with all candle tables in it, empty, that keep `cap` rows; returns its URI."""
+        return self.fresh_database(self._template(f"candles_{cap}", lambda: self._build_candles(cap)))
 
     def rest_database(self) -> str:
         """The test database with the models of Bybit and of the accounts built, all empty; returns its URI."""
-        if not (self.directory / "home_rest").exists():
-            build_rest_models(self.fresh_database("template1"), self.directory / "home_rest")
-            administer(self.uri, [f"alter database {DATABASE} rename to template_rest"])
-        return self.fresh_database("template_rest")
+        return self.fresh_database(
+            self._template("rest", lambda: build_rest_models(self.fresh_database("template1"), self.home))
+        )
 
-    def _make_template(self, template: str, cap: int) -> None:
-        """Run the pipeline itself on a file whose tables are all empty."""
+    def _template(self, name: str, build: Callable[[], None]) -> str:
+        """The template of this name; the first time, what `build` makes of the test database."""
+        if name not in self.templates:
+            build()
+            administer(self.uri, [f"alter database {DATABASE} rename to {name}"])
+            self.templates.add(name)
+        return name
+
+    def _build_candles(self, cap: int) -> None:
+        """Run the pipeline itself on a file whose tables are all empty; another cap is a row of the warehouse."""
+        if cap != USUAL_CAP:
+            uri = self.built_database(USUAL_CAP)
+            with closing(psycopg2.connect(uri)) as connection, connection:
+                set_row_cap(connection, cap)
+            return
         path = self.directory / "empty.db"
-        if not path.exists():
-            with Collector(path) as collector:
-                collector.create()
+        with Collector(path) as collector:
+            collector.create()
         environment = {
             "SQLITE_PATH": str(path),
             "POSTGRESQL_URI": self.fresh_database("template1"),
-            "TRADEHOUSE_HOME": str(self.home(cap)),
-            "MAX_ROWS_PER_TABLE": str(cap),
+            "TRADEHOUSE_HOME": str(self.home),
         }
         done = run_tradehouse("sync", environment=environment, cwd=self.directory)
         assert done.returncode == 0, done.stdout + done.stderr
-        administer(self.uri, [f"alter database {DATABASE} rename to {template}"])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -141,13 +152,13 @@ def world_on(server: Server, directory: Path, cap: int) -> Iterator[World]:
     """An empty source file with all 15 tables, and a warehouse with all 135, empty too."""
     with Collector(directory / "trading_data.db") as collector:
         collector.create()
-        yield World(directory, server.home(cap), server.built_database(cap), collector, cap)
+        yield World(directory, server.home, server.built_database(cap), collector, cap)
 
 
 @pytest.fixture
 def world(server: Server, tmp_path: Path) -> Iterator[World]:
     """A world with the usual row cap."""
-    with world_on(server, tmp_path, 10_000) as world:
+    with world_on(server, tmp_path, USUAL_CAP) as world:
         yield world
 
 
@@ -161,12 +172,12 @@ def small_world(server: Server, tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def bybit_world(server: Server, tmp_path: Path) -> Iterator[BybitWorld]:
     """A world whose source is a Bybit account without executions."""
-    with bybit_world_on(server.rest_database(), server.directory / "home_rest", tmp_path) as world:
+    with bybit_world_on(server.rest_database(), server.home, tmp_path) as world:
         yield world
 
 
 @pytest.fixture
 def accounts_world(server: Server, tmp_path: Path) -> Iterator[AccountsWorld]:
     """A world whose source is an account service without accounts."""
-    with accounts_world_on(server.rest_database(), server.directory / "home_rest", tmp_path) as world:
+    with accounts_world_on(server.rest_database(), server.home, tmp_path) as world:
         yield world

@@ -100,6 +100,7 @@ class World:
             [Path(sys.executable).parent / "dbt", "--no-use-colors", *arguments],
             env={
                 **{"PATH": os.environ["PATH"], "HOME": str(self.directory), "PGPASSWORD": password},
+                **{"DBT_LOG_LEVEL_FILE": "none"},  # a quarter of dbt's time goes into a log that no test reads
                 **(exported | {"DBT_PROJECT_DIR": str(project)} | variables),
             },
             cwd=project,

@@ -16,7 +16,7 @@ import pytest
 from extract.warehouse import lock_key
 from tests.support.accounts_world import AccountsWorld
 from tests.support.fake_mt5 import KEY, info, iso, position, trade
-from tests.support.services import await_that, service
+from tests.support.services import service
 from tests.support.world import TRADEHOUSE
 
 embedded_only = pytest.mark.only_on("embedded")
@@ -454,7 +454,8 @@ def test_killed_at_any_moment_and_run_twice_at_once(accounts_world: AccountsWorl
                 content["history"] = [*content["history"], trade(gone["ticket"], profit=moment)]
             world.fake.account(name, **content)
         process = world.start("accounts", "sync")
-        await_that(lambda process=process: world.query(at_work) == [(1,)] or process.poll() is not None, "run at work")
+        while world.query(at_work) == [(0,)] and process.poll() is None:
+            time.sleep(0.01)
         try:
             process.wait(timeout=work * moment / 20)
         except subprocess.TimeoutExpired:
