@@ -94,6 +94,6 @@ def dlt_version(python: str) -> str | None:
 def _pgloader_command(sqlite_path: Path, server: Server, directory: Path) -> Path:
     path = directory / "bench.load"
     path.write_text(
-        PGLOADER_COMMAND.format(sqlite_path=sqlite_path, socket_directory=server.directory, database=DATABASE)
+        PGLOADER_COMMAND.format(sqlite_path=sqlite_path, socket_directory=server.sockets, database=DATABASE)
     )
     return path

