@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -62,7 +63,7 @@ class Service:
         runner: of the source.
         command: what the run records call its runs.
         every: seconds from the start of one tick to the start of the next.
-        test_every: seconds between builds with every dbt test, which run beside the ticks.
+        test_every: seconds between builds with every dbt test, which run beside the ticks; 0: never.
         chores: what is done less often.
         stop: set it to end after the step in hand.
         stalled_after: seconds after which a tick is given up, and the process starts itself anew.
@@ -84,9 +85,10 @@ class Service:
 
     def run(self) -> None:
         """Tick until stopped. No fault of source, warehouse or project ends it."""
-        log.info(
-            "running every %g s, all tests every %g s; SIGTERM ends after the step in hand", self.every, self.test_every
-        )
+        tests = f"all tests every {self.test_every:g} s" if self.test_every else "no tests"
+        log.info("running every %g s, %s; SIGTERM ends after the step in hand", self.every, tests)
+        if not self.test_every:
+            self._next_tests = math.inf
         due = time.monotonic()
         while not self.stop.is_set():
             with starting_anew_after(self.stalled_after):

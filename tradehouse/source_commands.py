@@ -28,8 +28,9 @@ TEST_EVERY = click.option(
     "--build-every",
     default=60,
     show_default=True,
-    type=click.IntRange(1),
-    help="Minutes between full builds with every dbt test, which run beside the ticks.",
+    type=click.IntRange(0),
+    help="Minutes between full builds with every dbt test, which run beside the ticks. 0: never, if another schedule"
+    " runs the tests.",
 )
 
 

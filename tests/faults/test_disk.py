@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.collector import Collector, bar, series
-from tests.support.services import service
+from tests.support.services import NO_TESTS, service
 from tests.support.trading import M5, MONDAY, Market
 from tests.support.world import World
 
@@ -99,8 +99,8 @@ def test_no_room_for_the_embedded_server(tmp_path: Path) -> None:
         world = World(tmp_path, disk / "home", "embedded", collector, 20)
         market = Market(world, seed=3)
         try:
-            with service(world) as running:
-                running.await_log("tests passed", seconds=120)
+            with service(world, *NO_TESTS) as running:
+                running.await_ticks(seconds=120)
                 market.move()
                 running.await_ticks(2)
                 with full(disk):

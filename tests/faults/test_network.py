@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.proxy import Fault, Proxy
-from tests.support.services import await_that, service
+from tests.support.services import NO_TESTS, await_that, service
 from tests.support.trading import Market
 from tests.support.world import World
 
@@ -72,8 +72,8 @@ def test_a_service_lives_through_cuts_resets_and_stalls(proxied: tuple[World, Pr
     world, proxy, market = proxied
     chance = random.Random(SEED)
     print(f"seed {SEED}")
-    with service(world) as running:
-        running.await_log("tests passed", seconds=120)
+    with service(world, *NO_TESTS) as running:
+        running.await_ticks(seconds=120)
         before = proxy.forwarded
         market.move()
         running.await_ticks(2)

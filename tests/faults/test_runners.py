@@ -12,7 +12,7 @@ import pytest
 
 from extract.warehouse import lock_key
 from tests.support.collector import SYMBOLS, Collector, bar, series
-from tests.support.services import await_that, service
+from tests.support.services import NO_TESTS, await_that, service
 from tests.support.trading import M5, MONDAY, Market
 from tests.support.world import ROOT, World
 
@@ -27,10 +27,13 @@ PROJECT = ("tradehouse", "extract", "serve", "collector", "dbt_project", "macros
 def test_two_services_and_a_sync_by_hand_share_the_work(small_world: World) -> None:
     world = small_world
     market = Market(world, seed=2)
-    with service(world, name="first") as first, service(world, name="second") as second:
+    with (
+        service(world, *NO_TESTS, name="first") as first,
+        service(world, *NO_TESTS, name="second") as second,
+    ):
         both = first, second
         for each in both:
-            each.await_log("tests passed", seconds=120)
+            each.await_ticks()
         for _ in range(2):
             market.move()
             assert world.run("sync").returncode == 0
@@ -111,8 +114,8 @@ def test_a_clock_set_back_an_hour_loses_nothing(small_world: World) -> None:
         return world.query("select close from eurusd_m5 order by timestamp desc limit 1")
 
     world.collector.load_many("EURUSD", series(newest - 40 * M5, 40))
-    with service(world) as running:
-        running.await_log("tests passed")
+    with service(world, *NO_TESTS) as running:
+        running.await_ticks()
         changes: list[tuple[Callable[[], None], float]] = [
             (lambda: None, 1.5),
             (lambda: set_clock_back(world, 1), 1.6),
@@ -150,9 +153,9 @@ def test_project_files_changed_under_a_running_service(world: World) -> None:
     described = "select obj_description('candles'::regclass) like 'Told anew.%'"
     world.collector.write("EURUSD", series(MONDAY, 3))
     with service(
-        world, program=(sys.executable, "-m", "tradehouse.main"), environment={"PYTHONPATH": str(project)}
+        world, *NO_TESTS, program=(sys.executable, "-m", "tradehouse.main"), environment={"PYTHONPATH": str(project)}
     ) as running:
-        running.await_log("tests passed", seconds=120)
+        running.await_ticks(seconds=120)
 
         docs.write_text(docs.read_text().replace("One row per candle", "Told anew. One row per candle", 1))
         running.await_that(lambda: world.query(described) == [(True,)], "new description")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import SMALL_CAP, Server
 from tests.support.collector import Collector
-from tests.support.services import RunningService, service
+from tests.support.services import NO_TESTS, RunningService, service
 from tests.support.trading import Market
 from tests.support.world import World
 
@@ -34,8 +34,8 @@ def test_an_embedded_server_is_started_again_whenever_it_is_killed(tmp_path: Pat
         world = World(tmp_path, home, "embedded", collector, SMALL_CAP)
         market = Market(world, SEED)
         try:
-            with service(world) as running:
-                running.await_log("tests passed", seconds=120)
+            with service(world, *NO_TESTS) as running:
+                running.await_ticks(seconds=120)
                 world.uri = world.run("warehouse", "uri").stdout.strip()
                 for _ in range(KILLS):
                     market.move()
@@ -56,8 +56,8 @@ def test_a_given_server_is_found_again_whenever_it_is_back(small_world: World, s
     world, chance = small_world, random.Random(SEED)
     print(f"seed {SEED}")
     market = Market(world, SEED)
-    with service(world) as running:
-        running.await_log("tests passed", seconds=120)
+    with service(world, *NO_TESTS) as running:
+        running.await_ticks(seconds=120)
         for _ in range(KILLS):
             market.move()
             await_work(running, chance)
@@ -75,8 +75,8 @@ def test_a_given_server_is_found_again_whenever_it_is_back(small_world: World, s
 def test_a_crashed_backend_takes_every_session_along(small_world: World) -> None:
     world, chance = small_world, random.Random(SEED)
     market = Market(world, SEED)
-    with service(world) as running:
-        running.await_log("tests passed", seconds=120)
+    with service(world, *NO_TESTS) as running:
+        running.await_ticks(seconds=120)
         for _ in range(KILLS):
             market.move()
             await_work(running, chance)

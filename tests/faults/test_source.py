@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.collector import SYMBOLS, Collector, CollectorError, bar, series
-from tests.support.services import service
+from tests.support.services import NO_TESTS, service
 from tests.support.trading import M5, MONDAY
 from tests.support.world import World
 
@@ -76,8 +76,8 @@ def test_a_sync_waits_for_a_file_that_is_locked_for_ten_seconds(world: World) ->
 @pytest.mark.only_on("embedded")
 def test_a_service_goes_on_after_a_file_was_locked_for_ten_seconds(world: World) -> None:
     newest_rows(world, 0)
-    with service(world) as running:
-        running.await_log("tests passed")
+    with service(world, *NO_TESTS) as running:
+        running.await_ticks()
         newest_rows(world, 1)
         running.await_that(lambda: world.query("select count(*) from eurusd_m5") == [(2,)], "second bar")
         with locked_for(world, LOCK_SECONDS) as seconds_left:
@@ -96,8 +96,8 @@ def test_another_file_in_its_place(world: World) -> None:
     fill(world)
     never_replaced = world.directory / "never_replaced.db"
     shutil.copy(world.sqlite_path, never_replaced)
-    with service(world) as running:
-        running.await_log("tests passed")
+    with service(world, *NO_TESTS) as running:
+        running.await_ticks()
         for place, (first, rows) in enumerate(((0, 201), (196, 8), (150, 70)), start=1):
             new = world.directory / "new.db"
             with other_writer(world), Collector(new) as collector, Collector(never_replaced) as union:
@@ -231,8 +231,8 @@ def test_a_bad_symbol_table_leaves_the_other_fourteen_current(world: World, faul
 def test_a_writer_of_forming_bars_loses_no_write_to_us(world: World) -> None:
     fill(world)
     newest = MONDAY + 200 * M5
-    with service(world) as running:
-        running.await_log("tests passed")
+    with service(world, *NO_TESTS) as running:
+        running.await_ticks()
         newest_rows(world, 200)
         running.await_ticks(2)  # the first tick after a build is no ordinary one
         lost: list[str] = []

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from tests.support.world import TRADEHOUSE, World
 
+NO_TESTS = ("--build-every", "0")
+"""For a service of which only the ticks matter: a build with every test takes both cores for ten seconds."""
+
 
 def await_that(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
     """Wait for a condition; fail with `what` was waited for when it does not come."""
