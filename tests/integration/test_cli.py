@@ -94,6 +94,7 @@ def test_missing_and_unusable_settings_are_named_all_at_once(world: World) -> No
     assert all(name in line for name in ("MAX_ROWS_PER_TABLE", "LOOKBACK_MINUTES", "LOG_LEVEL"))
 
 
+@pytest.mark.only_on("embedded")
 def test_a_source_that_stays_locked_makes_the_run_partial(world: World) -> None:
     world.collector.execute("pragma journal_mode = delete")
     world.collector.execute("begin exclusive")
@@ -150,6 +151,7 @@ def test_a_role_without_rights(world: World, server: Server) -> None:
     assert "grant create on database bare to visitor" in line
 
 
+@pytest.mark.only_on("debian")
 def test_what_the_error_for_missing_rights_advises_is_enough(world: World, server: Server) -> None:
     administer(
         server.uri,
@@ -170,6 +172,7 @@ def test_what_the_error_for_missing_rights_advises_is_enough(world: World, serve
     administer(server.uri, ["drop database granted", "drop role loader"])
 
 
+@pytest.mark.only_on("debian")
 def test_no_output_holds_the_password(world: World, server: Server) -> None:
     if server.name == "embedded":
         pytest.skip("the embedded server asks for no password")
@@ -204,6 +207,7 @@ def test_demo_data_leaves_an_existing_file_alone(tmp_path: Path) -> None:
     assert (done.returncode, path.read_bytes()) == (0, before)
 
 
+@pytest.mark.only_on("embedded")
 def test_docs_are_one_page_with_the_lineage_of_every_table_and_a_word_on_every_column(world: World) -> None:
     # the world's database has the candles only
     others = [f"tag:{source}" for source in SOURCES if source != "mt5"]

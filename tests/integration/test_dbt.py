@@ -57,6 +57,7 @@ def oids(world: World, *names: str) -> list[int | None]:
     return [world.query("select to_regclass(%s)::oid::int", name)[0][0] for name in names]
 
 
+@pytest.mark.only_on("embedded")
 def test_a_view_is_replaced_in_place_and_what_stands_on_it_stays(bare: World, project: Path) -> None:
     write_views(project, base="select 1 as a, 'x'::text as b", top="select a from {{ ref('base') }}")
     build(bare, project)
@@ -105,6 +106,7 @@ def test_a_view_is_replaced_in_place_and_what_stands_on_it_stays(bare: World, pr
     ]
 
 
+@pytest.mark.only_on("embedded")
 def test_a_view_of_somebody_that_no_longer_fits_stops_the_build_and_stays(bare: World, project: Path) -> None:
     write_views(project, base="select 1 as a, 2 as b", top="select a, b from {{ ref('base') }}")
     build(bare, project)
@@ -125,6 +127,7 @@ def test_a_view_of_somebody_that_no_longer_fits_stops_the_build_and_stays(bare: 
     assert bare.query("select * from top") == [(1,)]
 
 
+@pytest.mark.only_on("embedded")
 def test_what_cannot_be_made_again_is_not_dropped(bare: World, project: Path) -> None:
     write_views(project, base="select 1 as a")
     build(bare, project)
@@ -134,6 +137,7 @@ def test_what_cannot_be_made_again_is_not_dropped(bare: World, project: Path) ->
     assert bare.query("select a from of_base()") == [(1,)]
 
 
+@pytest.mark.only_on("embedded")
 def test_a_table_gives_way_to_a_view_of_its_name(bare: World, project: Path) -> None:
     write_views(project, base="{{ config(materialized='table') }} select 1 as a", top="select a from {{ ref('base') }}")
     build(bare, project)
@@ -143,6 +147,7 @@ def test_a_table_gives_way_to_a_view_of_its_name(bare: World, project: Path) -> 
     assert bare.query("select a from top") == [(5,)]
 
 
+@pytest.mark.only_on("embedded")
 def test_two_runs_of_one_view_take_turns(bare: World, project: Path) -> None:
     views: dict[str, Any] = {f"v{n}": f"select {n} as a" for n in range(12)}
     write_views(project, **views)
@@ -157,6 +162,7 @@ def test_two_runs_of_one_view_take_turns(bare: World, project: Path) -> None:
 # --- beside the service, and in a target of one's own ------------------------------------------
 
 
+@pytest.mark.only_on("embedded")
 def test_bars_between_landing_and_tables_fail_no_test_as_long_as_the_run_is_at_work(world: World) -> None:
     world.collector.load_many("EURUSD", series(MONDAY, 30))
     world.sync()
@@ -201,6 +207,7 @@ def dev_profile(world: World, **changes: str) -> dict[str, str]:
     return {"DBT_PROFILES_DIR": str(directory), "DBT_TARGET_PATH": str(world.directory / "target")}
 
 
+@pytest.mark.only_on("embedded")
 def test_a_target_of_ones_own_touches_nothing_of_production(world: World) -> None:
     world.collector.load_many("EURUSD", series(MONDAY, 30))
     world.sync()
@@ -239,6 +246,7 @@ def test_a_target_of_ones_own_touches_nothing_of_production(world: World) -> Non
     assert world.query(relations) == before
 
 
+@pytest.mark.only_on("embedded")
 def test_packages_and_the_other_commands_of_dbt_work(bare: World, project: Path) -> None:
     package = bare.directory / "package"
     write_views(

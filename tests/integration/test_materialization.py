@@ -68,6 +68,7 @@ def project(world: World) -> Path:
     return project
 
 
+@pytest.mark.only_on("embedded")
 def test_each_misuse_is_refused_with_a_reason(world: World, project: Path) -> None:
     models = []
     for name, (sql, config, columns, _) in REFUSED.items():
@@ -99,6 +100,7 @@ def test_a_second_run_knows_its_own_types_again(world: World, project: Path) -> 
     assert world.dbt("run", project=project).returncode == 0
 
 
+@pytest.mark.only_on("embedded")
 def test_an_impossible_row_cap_is_refused_before_it_empties_a_table(world: World) -> None:
     for cap in ("0", "many", "-1", "1.5"):
         with pytest.raises(psycopg2.errors.CheckViolation):
@@ -120,6 +122,7 @@ where not exists (select from public.kept_input where kept_input.id = gone.id)
 """
 
 
+@pytest.mark.only_on("embedded")
 def test_some_columns_are_kept_and_some_are_no_change(world: World, project: Path) -> None:
     world.execute(
         "create table kept_input (id int, value double precision, made_at int, seen_at int);"
@@ -177,6 +180,7 @@ def refresh(world: World, *models: str | None) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
+@pytest.mark.only_on("embedded")
 def test_other_strategies_are_dbts_own(world: World, project: Path) -> None:
     world.execute("create table arriving (id int, value double precision); insert into arriving values (1, 1), (2, 2)")
     for strategy in ("append", "delete+insert"):
@@ -253,6 +257,7 @@ def test_a_model_leaves_its_increment_as_a_function(world: World, project: Path)
     assert {name for name, xmin in world.query(version) if before[name] != xmin} == {"two"}
 
 
+@pytest.mark.only_on("embedded")
 def test_refreshes_of_the_same_tables_take_turns(world: World, project: Path) -> None:
     world.execute("create table arriving (id int, value double precision)")
     for name in ("one", "two"):
@@ -272,6 +277,7 @@ def test_refreshes_of_the_same_tables_take_turns(world: World, project: Path) ->
             assert other.fetchall() == [("two", 0, None), ("one", 0, None)]
 
 
+@pytest.mark.only_on("embedded")
 def test_an_empty_build_leaves_tables_and_functions_as_they_are(world: World, project: Path) -> None:
     world.execute("create table arriving (id int, value double precision); insert into arriving values (1, 1)")
     (project / "models" / "base.sql").write_text("select * from public.arriving")

@@ -105,6 +105,7 @@ def _may_not(uri: str, *statements: str) -> None:
             _run(uri, statement)
 
 
+@pytest.mark.only_on("debian")
 def test_the_pipeline_runs_and_the_reader_only_reads(world: World, tenants: Tenants) -> None:
     world.uri = tenants.pipeline
     world.collector.load_many("EURUSD", series(MONDAY, 30))

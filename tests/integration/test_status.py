@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
+import pytest
+
 from extract.refresh import missing_models
 from extract.settings import load_project
 from tests.conftest import Server
@@ -57,6 +59,7 @@ def test_the_demo_is_current_on_whatever_day_it_is_made(world: World) -> None:
     )
 
 
+@pytest.mark.only_on("embedded")
 def test_each_trouble_is_named_and_leaves_the_rest_current(world: World) -> None:
     now = int(time.time())
     newest_of_btcusd = (now - 3600) // 300 * 300
@@ -132,6 +135,7 @@ def minute(timestamp: int) -> str:
     return f"{datetime.fromtimestamp(timestamp, timezone.utc):%Y-%m-%d %H:%M}"
 
 
+@pytest.mark.only_on("embedded")
 def test_runs_that_fail_or_stop_are_problems_although_all_tables_are_current(world: World) -> None:
     demo_file(world)
     world.sync()
@@ -160,6 +164,7 @@ def test_a_fresh_database_says_what_to_do(world: World, server: Server) -> None:
     assert "! no run yet: tradehouse sync" in printed(world, code=1)
 
 
+@pytest.mark.only_on("embedded")
 def test_one_missing_table_is_one_line(world: World) -> None:
     demo_file(world)
     world.sync()
@@ -184,6 +189,7 @@ def test_one_missing_table_is_one_line(world: World) -> None:
     assert status(world, code=0)["problems"] == []
 
 
+@pytest.mark.only_on("embedded")
 def test_a_failing_table_leaves_the_views_of_status_where_they_are(world: World) -> None:
     demo_file(world)
     world.sync()

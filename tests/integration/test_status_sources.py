@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 
+import pytest
+
 from collector.simulator import market_is_open
 from extract.records import RETENTION_DAYS, TIDY_EVERY
 from tests.support.bybit_world import BybitWorld
@@ -13,6 +15,7 @@ from tests.support.status import MONDAY, demo_file, printed, status
 from tests.support.world import World
 
 
+@pytest.mark.only_on("embedded")
 def test_every_source_that_has_run_is_judged(world: World) -> None:
     demo_file(world)
     world.sync()
