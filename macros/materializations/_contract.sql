@@ -47,7 +47,11 @@
         ) %}
     {% endfor %}
     {% set names = columns | map(attribute='name') | list %}
-    {% set kept = config.get('insert_only_columns', default=[]) + config.get('unchanged_columns', default=[]) %}
+    {% set own = ['delete_when', 'insert_only_columns', 'unchanged_columns', 'keeps_history', 'keep_newest_rows'] %}
+    {% for name in own + ['refresh_settings'] if config.get(name) %}
+        {% do exceptions.raise_compiler_error(name ~ " belongs under meta: `meta: {" ~ name ~ ": ...}`") %}
+    {% endfor %}
+    {% set kept = _upsert_config('insert_only_columns', []) + _upsert_config('unchanged_columns', []) %}
     {% for name in kept if name not in names or name in unique_key %}
         {% do exceptions.raise_compiler_error(
             "insert_only_columns and unchanged_columns name '" ~ name ~ "'; possible are "
@@ -60,7 +64,7 @@
             ~ "unchanged_columns"
         ) %}
     {% endif %}
-    {% if config.get('keep_newest_rows') and unique_key | length > 1 %}
+    {% if _upsert_config('keep_newest_rows') and unique_key | length > 1 %}
         {% do exceptions.raise_compiler_error("keep_newest_rows needs a unique_key of one column, which says what is new") %}
     {% endif %}
     {% do return({'columns': columns, 'unique_key': unique_key}) %}

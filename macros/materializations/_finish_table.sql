@@ -44,7 +44,7 @@
             {% endif %}
         {% endfor %}
     {% endif %}
-    {% if config.get('keep_newest_rows') %}
+    {% if _upsert_config('keep_newest_rows') %}
         {# the function does so where the table has grown; the cap may have come down since #}
         {% do statements.append(_block(contract, _prune_sql(target, contract))) %}
     {% endif %}

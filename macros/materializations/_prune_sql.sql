@@ -12,7 +12,7 @@
     select {{ key }} into upsert_newest_surplus
     from {{ target }}
     order by {{ key }} desc
-    offset {{ config.get('keep_newest_rows') }} limit 1;
+    offset {{ _upsert_config('keep_newest_rows') }} limit 1;
     if found then
         execute format('delete from {{ target }} where {{ key }} <= %L', upsert_newest_surplus);
         get diagnostics upsert_deleted = row_count;

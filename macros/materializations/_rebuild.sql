@@ -1,11 +1,11 @@
 {# The statement that makes the table of the model's rows. #}
 {% macro _create_table_sql(relation, sql) %}
     create table {{ relation }} as
-    {% if config.get('delete_when') %}
+    {% if _upsert_config('delete_when') %}
     select * from (
         {{ sql }}
     ) as model
-    where ({{ config.get('delete_when') }}) is not true
+    where ({{ _upsert_config('delete_when') }}) is not true
     {% else %}
     {{ sql }}
     {% endif %}
@@ -13,7 +13,7 @@
 
 {# What a table made anew takes over from the one it replaces. #}
 {% macro _take_over(rebuilt, old, contract, old_state, extra) %}
-    {% if config.get('keeps_history') %}
+    {% if _upsert_config('keeps_history') %}
         {% do _take_history(rebuilt, old, contract, old_state) %}
     {% endif %}
     {% do _take_kept_values(rebuilt, old, contract, old_state) %}
@@ -113,8 +113,8 @@
     compared is the same. Where a compared column is new or of another type, every row has changed.
 #}
 {% macro _take_kept_values(rebuilt, old, contract, old_state) %}
-    {% set insert_only = config.get('insert_only_columns', default=[]) %}
-    {% set unchanged = config.get('unchanged_columns', default=[]) | reject('in', insert_only) | list %}
+    {% set insert_only = _upsert_config('insert_only_columns', []) %}
+    {% set unchanged = _upsert_config('unchanged_columns', []) | reject('in', insert_only) | list %}
     {% set same = [] %}
     {% for column in contract.columns if column.name in old_state.columns %}
         {% if _same_type(old_state.columns[column.name]['type'], column.type) %}

@@ -8,7 +8,7 @@
 {% macro _refresh_function(target, contract, pre_hooks, post_hooks) %}
     {% set schema = generate_schema_name('refresh', model) | trim %}
     {% set settings = {'jit': 'off'} %}
-    {% do settings.update(config.get('refresh_settings', default={})) %}
+    {% do settings.update(_upsert_config('refresh_settings', {})) %}
     {% set body = _refresh_body(target, _increment_of_model(), contract, schema, pre_hooks, post_hooks) %}
     {% do return({
         'schema': schema,
@@ -43,7 +43,7 @@
 #variable_conflict use_column
 declare
     {{ _upsert_variables(contract) }}
-    {% if config.get('keep_newest_rows') %}
+    {% if _upsert_config('keep_newest_rows') %}
     {{ _prune_variables(contract) }}
     {% endif %}
 begin
@@ -52,7 +52,7 @@ begin
     execute {{ _literal(render(hook.sql) | trim) }};
     {% endfor %}
     {{ _upsert_sql(target, sql, contract) }}
-    {% if config.get('keep_newest_rows') %}
+    {% if _upsert_config('keep_newest_rows') %}
     if upsert_added > 0 then
         {{ _prune_sql(target, contract) }}
     end if;
@@ -70,7 +70,7 @@ do {% set body %}
 #variable_conflict use_column
 declare
     {{ _upsert_variables(contract) }}
-    {% if config.get('keep_newest_rows') %}
+    {% if _upsert_config('keep_newest_rows') %}
     {{ _prune_variables(contract) }}
     {% endif %}
 begin

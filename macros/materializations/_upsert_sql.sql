@@ -12,10 +12,10 @@
 {% macro _upsert_sql(target, sql, contract, everything=false) %}
     {% set names = contract.columns | map(attribute='name') | list %}
     {% set unique_key = contract.unique_key %}
-    {% set written = names | reject('in', unique_key + config.get('insert_only_columns', default=[])) | list %}
-    {% set compared = written | reject('in', config.get('unchanged_columns', default=[])) | list %}
-    {% set delete_when = config.get('delete_when') %}
-    {% set surplus = everything and not config.get('keeps_history') %}
+    {% set written = names | reject('in', unique_key + _upsert_config('insert_only_columns', [])) | list %}
+    {% set compared = written | reject('in', _upsert_config('unchanged_columns', [])) | list %}
+    {% set delete_when = _upsert_config('delete_when') %}
+    {% set surplus = everything and not _upsert_config('keeps_history') %}
     {% set deletes = delete_when or surplus %}
     {% set key = adapter.quote(unique_key[0]) %}
     with {{ 'incoming as materialized (' if surplus else 'differing as materialized (' }}

@@ -13,6 +13,8 @@
     - `--full-refresh` on a table of another shape: rebuilt and swapped, in one transaction. Grants, what stands on it
       and columns of somebody else's are taken over.
 
+    Its configs, but for dbt's own, lie under `meta`:
+
     `insert_only_columns` keep what the row was inserted with. A difference in these, or in `unchanged_columns` alone, is
     no change: the row stays as it is.
 

@@ -22,9 +22,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]], str]] = {
     "no_contract": (SQL, {"contract": {"enforced": False}}, [KEY, VALUE], "needs `contract: {enforced: true}`"),
     "other_key": (SQL, {"unique_key": "value"}, [KEY, VALUE], "unique_key is ['value']"),
     "only_keys": ("select 1 as id", {}, [KEY], "needs a column to compare, beside the unique_key"),
-    "unknown_kept": (SQL, {"unchanged_columns": ["valve"]}, [KEY, VALUE], "name 'valve'; possible are value"),
-    "kept_key": (SQL, {"insert_only_columns": ["id"]}, [KEY, VALUE], "name 'id'; possible are value"),
-    "nothing_compared": (SQL, {"unchanged_columns": ["value"]}, [KEY, VALUE], "needs a column to compare"),
+    "unknown_kept": (SQL, {"meta": {"unchanged_columns": ["valve"]}}, [KEY, VALUE], "name 'valve'; possible are value"),
+    "kept_key": (SQL, {"meta": {"insert_only_columns": ["id"]}}, [KEY, VALUE], "name 'id'; possible are value"),
+    "beside_meta": (SQL, {"delete_when": "value is null"}, [KEY, VALUE], "delete_when belongs under meta"),
+    "nothing_compared": (SQL, {"meta": {"unchanged_columns": ["value"]}}, [KEY, VALUE], "needs a column to compare"),
     "unknown_tombstone": (
         "select {{ tombstone({'idd': '1'}) }}",
         {},
@@ -129,9 +130,9 @@ def test_some_columns_are_kept_and_some_are_no_change(world: World, project: Pat
         "insert into kept_input values (1, 1, 10, 10), (2, 2, 10, 10), (3, 3, 10, 10)"
     )
     columns = [KEY, VALUE, {"name": "made_at", "data_type": "int"}, {"name": "seen_at", "data_type": "int"}]
-    config = {"insert_only_columns": ["made_at"], "unchanged_columns": ["seen_at"], "delete_when": "value is null"}
+    meta = {"insert_only_columns": ["made_at"], "unchanged_columns": ["seen_at"], "delete_when": "value is null"}
     (project / "models" / "kept.sql").write_text(KEPT)
-    described = {"models": [{"name": "kept", "columns": columns, "config": config}]}
+    described = {"models": [{"name": "kept", "columns": columns, "config": {"meta": meta}}]}
     (project / "models" / "models.yml").write_text(yaml.safe_dump(described))
 
     def build(*arguments: str) -> list[tuple[int, float, int, int, str]]:
@@ -214,10 +215,10 @@ def test_a_model_leaves_its_increment_as_a_function(world: World, project: Path)
     for name in ("one", "two", "three"):
         (project / "models" / f"{name}.sql").write_text(COUNTED)
     settings = {"enable_nestloop": "off"}
-    kept = {"keep_newest_rows": "2 + 1", "pre_hook": "create table if not exists hooked (n int)"}
+    kept = {"meta": {"keep_newest_rows": "2 + 1"}, "pre_hook": "create table if not exists hooked (n int)"}
     describe(
         project,
-        {"name": "one", "config": {"refresh_settings": settings, "delete_when": "value = 7"}},
+        {"name": "one", "config": {"meta": {"refresh_settings": settings, "delete_when": "value = 7"}}},
         {"name": "two"},
         {"name": "three", "config": kept | {"post_hook": ["insert into hooked select 1", "select 'it''s'"]}},
     )
