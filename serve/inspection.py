@@ -85,10 +85,10 @@ class Inspection:
         """
         with self._one_line_errors():
             parsed = self._session.extract_statements(sql)
-        refused = [found.type.name for found in parsed if found.type != duckdb.StatementType.SELECT]
-        if refused:
+        others = [found.type.name for found in parsed if found.type != duckdb.StatementType.SELECT]
+        if others:
             raise QueryError(
-                f"{refused[0]} is refused: only SELECT, FROM, VALUES, SHOW, DESCRIBE and SUMMARIZE run here "
+                f"{others[0]} does not run here: only SELECT, FROM, VALUES, SHOW, DESCRIBE and SUMMARIZE do "
                 "(PIVOT needs its values listed with IN)"
             )
         return [found.query for found in parsed]
@@ -328,10 +328,12 @@ def _refuse_functions(node: dict[str, Any]) -> None:
     name = node["name"].strip().upper()
     function = str((node.get("extra_info") or {}).get("Function", name if name in HARMLESS_FUNCTIONS else "")).upper()
     if name == "SQLITE_SCAN":
-        raise QueryError("DuckDB's own scan of SQLite tables can drop rows and is refused: read mt5.<table> instead")
+        raise QueryError(
+            "DuckDB's own scan of SQLite tables can drop rows and does not run here: read mt5.<table> instead"
+        )
     if function and function not in HARMLESS_FUNCTIONS and not function.startswith("DUCKDB_"):
-        raise QueryError(f"{function.lower()} is refused: a query may only read tables of mt5 and wh")
+        raise QueryError(f"{function.lower()} does not run here: a query may only read tables of mt5 and wh")
     if name.startswith(("POSTGRES_", "SQLITE_", "JSON_EXECUTE")) and name not in HARMLESS_SCANS:
-        raise QueryError(f"{name.lower()} is refused: a query may only read tables of mt5 and wh")
+        raise QueryError(f"{name.lower()} does not run here: a query may only read tables of mt5 and wh")
     for child in node["children"]:
         _refuse_functions(child)
