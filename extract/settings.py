@@ -150,7 +150,7 @@ def load(kind: type[AnySettings]) -> AnySettings:
     """Read settings of one kind.
 
     Raises:
-        SettingsError: some have unusable values; all of them are named at once, none is quoted if secret. Or `.env`
+        SettingsError: some values cannot work; all of them are named at once, none is quoted if secret. Or `.env`
             cannot be read.
     """
     _require_readable_env_file()
@@ -158,7 +158,7 @@ def load(kind: type[AnySettings]) -> AnySettings:
         return kind()
     except ValidationError as error:
         faults = [f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
-        raise SettingsError("unusable settings: " + "; ".join(faults)) from None
+        raise SettingsError("settings that cannot work: " + "; ".join(faults)) from None
 
 
 def _require_readable_env_file() -> None:

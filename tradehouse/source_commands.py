@@ -43,7 +43,7 @@ def open_runner(name: str, **options: Any) -> Runner[Any]:
     """A runner of a source by its name.
 
     Raises:
-        SettingsError: a setting is missing or unusable.
+        SettingsError: a setting is missing or cannot work.
     """
     from extract.run import Runner
 

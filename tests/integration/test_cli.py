@@ -86,7 +86,7 @@ def test_a_source_without_read_permission(world: World) -> None:
     assert "cannot be read: Permission denied" in fails(world, "sync")
 
 
-def test_missing_and_unusable_settings_are_named_all_at_once(world: World) -> None:
+def test_settings_missing_or_wrong_are_named_all_at_once(world: World) -> None:
     world.settings |= {"SQLITE_PATH": ""}
     assert "SQLITE_PATH is not set" in fails(world, "sync")
     world.settings |= {"MAX_ROWS_PER_TABLE": "many", "LOOKBACK_MINUTES": "-1", "LOG_LEVEL": "loud"}

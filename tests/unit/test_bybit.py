@@ -18,7 +18,7 @@ from extract.sources.bybit.client import (
     BannedError,
     Bybit,
     Execution,
-    RefusedError,
+    RejectedRequestError,
     milliseconds,
     signature,
 )
@@ -189,8 +189,8 @@ def test_an_execution_keeps_its_milliseconds_and_its_payload(account: Account) -
         (10010, AccountError, "other IP addresses"),
         (10009, BannedError, "ten minutes"),
         (10018, BannedError, "ten minutes"),
-        (10001, RefusedError, "10001: told so"),
-        (10024, RefusedError, "10024: told so"),
+        (10001, RejectedRequestError, "10001: told so"),
+        (10024, RejectedRequestError, "10024: told so"),
     ],
 )
 def test_a_code_that_no_further_attempt_would_change(
@@ -297,7 +297,7 @@ def test_answers_that_are_not_bybits(account: Account) -> None:
     account.fake.next({"status": 401})
     assert "BYBIT_API_KEY" in account.fails(AccountError)
     account.fake.next({"status": 404})
-    assert "BYBIT_CATEGORIES" in account.fails(RefusedError)
+    assert "BYBIT_CATEGORIES" in account.fails(RejectedRequestError)
     account.fake.next({"status": 302, "headers": {"Location": "http://elsewhere/?key=" + KEY}})
     assert "redirects" in account.fails(ServiceError)
     account.fake.next({"body": "x" * (BOUNDS.size + 1)})
@@ -306,7 +306,7 @@ def test_answers_that_are_not_bybits(account: Account) -> None:
 
 def test_words_of_bybits_are_cut_and_hold_no_secret(account: Account) -> None:
     account.fake.always(code=10001, message=f"no {KEY}\nand {SECRET}" + " blah" * 100)
-    message = account.fails(RefusedError)
+    message = account.fails(RejectedRequestError)
     assert "no *** and *** blah" in message
     assert len(message) < 300
 
@@ -330,5 +330,5 @@ def test_the_fake_refuses_what_bybit_refuses(account: Account) -> None:
         ("category=linear&cursor=1%253A2%252C1%253A2", "cursor"),
         ("category=linear&cursor=1:2,1:2", "cursor"),
     ):
-        with pytest.raises(RefusedError, match=words):
+        with pytest.raises(RejectedRequestError, match=words):
             client._ask(query)

@@ -14,7 +14,7 @@ from extract.settings import load
 from extract.sources.bybit.client import (
     HISTORY,
     LONGEST_SPAN,
-    RefusedError,
+    RejectedRequestError,
 )
 from extract.sources.bybit.plan import OVERLAP, Window, backfill_windows, sync_windows
 from extract.sources.bybit.settings import BybitSettings
@@ -96,7 +96,7 @@ def test_a_sync_makes_up_for_weeks_an_interrupted_backfill_left_out() -> None:
 
 
 def test_a_sync_needs_a_beginning() -> None:
-    with pytest.raises(RefusedError, match="run tradehouse bybit backfill first"):
+    with pytest.raises(RejectedRequestError, match="run tradehouse bybit backfill first"):
         sync_windows("linear", {}, NOW)
 
 
@@ -119,7 +119,7 @@ def test_a_clock_that_was_set_back_asks_for_nothing() -> None:
         ("BYBIT_REQUESTS_PER_SECOND", "0", "greater than 0"),
     ],
 )
-def test_an_unusable_setting_is_named_and_no_secret_quoted(
+def test_a_setting_that_cannot_work_is_named_and_no_secret_quoted(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(name, value)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from extract.rest import Bounds, HttpClient, Pace, ServiceError
-from extract.sources.accounts.client import MOST_PAGES, AccountService
+from extract.sources.accounts.client import MOST_PAGES, AccountClient
 from extract.sources.accounts.source import BOUNDS
 from tests.support.fake_mt5 import KEY, FakeMt5, info, position, trade
 
@@ -33,10 +33,10 @@ def fake(running: FakeMt5) -> FakeMt5:
     return running
 
 
-def client(fake: FakeMt5, bounds: Bounds = BOUNDS, key: str = KEY) -> AccountService:
+def client(fake: FakeMt5, bounds: Bounds = BOUNDS, key: str = KEY) -> AccountClient:
     secret = SecretStr(key)
     http = HttpClient(fake.url, Pace(0), secrets=[secret], bounds=bounds, sleep=lambda _: None)
-    return AccountService(http, secret)
+    return AccountClient(http, secret)
 
 
 def test_one_retry_after_what_may_pass(fake: FakeMt5) -> None:

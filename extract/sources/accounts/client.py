@@ -31,7 +31,7 @@ LAST_MOMENT = datetime(2100, 1, 1, tzinfo=timezone.utc)
 DATE_AND_TIME = TypeAdapter(datetime)
 
 
-class RefusedError(ServiceError):
+class RejectedRequestError(ServiceError):
     """The API says no, or its reply is not one of its kind."""
 
 
@@ -168,7 +168,7 @@ class Listing:
         return f"{first.field}{place}: {first.reason}" + (f", and {others:,} more rejects{not_kept}" if others else "")
 
 
-class AccountService:
+class AccountClient:
     """The client of that API.
 
     Args:
@@ -204,7 +204,7 @@ class AccountService:
         started = time.monotonic()
         reply = self._http.retrying(lambda: self._http.get("/health", self._headers))
         if reply.status != 200:
-            raise RefusedError(f"{self._http.address} answers HTTP {reply.status}: is MT5_SERVICE_URL right?")
+            raise RejectedRequestError(f"{self._http.address} answers HTTP {reply.status}: is MT5_SERVICE_URL right?")
         return time.monotonic() - started
 
     def _listed(self, read: Callable[[Listing], None]) -> Listing:
@@ -218,7 +218,7 @@ class AccountService:
     def _info(self, listing: Listing, account: str, deadline: float) -> None:
         data = self._ask(account, "info", {}, deadline).get("data")
         if not isinstance(data, dict):
-            raise RefusedError("the reply has no data")
+            raise RejectedRequestError("the reply has no data")
         payload = json.dumps(data)
         try:
             Info.model_validate(data)
@@ -242,13 +242,15 @@ class AccountService:
             count = _sort_in(listing, content, "trades", Trade)
             pagination = content.get("pagination") or {}
             if not isinstance(pagination, dict):
-                raise RefusedError("pagination is no object")
+                raise RejectedRequestError("pagination is no object")
             if not pagination.get("has_more"):
                 return
             if count == 0:
-                raise RefusedError(f"there is more after {offset} trades, but the next page is empty")
+                raise RejectedRequestError(f"there is more after {offset} trades, but the next page is empty")
             offset += count
-        raise RefusedError(f"there are more than {MOST_PAGES} pages: the first {offset:,} trades have been read")
+        raise RejectedRequestError(
+            f"there are more than {MOST_PAGES} pages: the first {offset:,} trades have been read"
+        )
 
     def _ask(self, account: str, endpoint: str, query: dict[str, object], deadline: float) -> dict[str, Any]:
         """One request and its reply, which is one of success and of this account."""
@@ -259,17 +261,17 @@ class AccountService:
             reply = self._http.retrying(lambda: self._attempt(target, deadline), deadline)
         except UnavailableError as error:
             if error.reply is not None and (complaint := self._complaint(error.reply)):
-                raise RefusedError(complaint) from None
+                raise RejectedRequestError(complaint) from None
             raise
         if complaint := self._complaint(reply):
-            raise RefusedError(complaint)
+            raise RejectedRequestError(complaint)
         content = reply.json()
         if not isinstance(content, dict) or content.get("success") is not True:
-            raise RefusedError(
+            raise RejectedRequestError(
                 f"the reply is not one of the service's (HTTP {reply.status}): is MT5_SERVICE_URL right?"
             )
         if content.get("account_id") is not None and str(content["account_id"]) != account:
-            raise RefusedError("the reply is about another account")
+            raise RejectedRequestError("the reply is about another account")
         return content
 
     def _attempt(self, target: str, deadline: float) -> Reply:
@@ -299,7 +301,7 @@ def _sort_in(listing: Listing, content: dict[str, Any], name: str, kind: type[Po
     """Add the items of a reply to what has been listed; return how many there were."""
     items = content.get(name)
     if not isinstance(items, list):
-        raise RefusedError(f"the reply has no list of {name}")
+        raise RejectedRequestError(f"the reply has no list of {name}")
     for item in items:
         payload = json.dumps(item)
         try:

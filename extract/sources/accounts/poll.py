@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from extract.dbt_runner import Progress
-from extract.sources.accounts.client import CLOCKS_APART, AccountService, Listing
+from extract.sources.accounts.client import CLOCKS_APART, AccountClient, Listing
 
 log = logging.getLogger("tradehouse")
 
@@ -79,7 +79,7 @@ class AccountResult:
 
 
 def polled(
-    service: AccountService,
+    client: AccountClient,
     accounts: Mapping[str, datetime | None],
     deadline: float,
     budget: float,
@@ -101,7 +101,7 @@ def polled(
                 yield [AccountResult(name, now, now, skipped=reason) for name in names[start:]]
                 return
             progress("polling accounts", start, len(names))
-            batch = [_Poll(pool, service, name, accounts[name], deadline) for name in names[start : start + TOGETHER]]
+            batch = [_Poll(pool, client, name, accounts[name], deadline) for name in names[start : start + TOGETHER]]
             results = [poll.result() for poll in batch]
             if time.monotonic() >= deadline:
                 for result in results:  # it may be the time that failed, not the account
@@ -116,7 +116,7 @@ class _Poll:
     def __init__(
         self,
         pool: ThreadPoolExecutor,
-        service: AccountService,
+        client: AccountClient,
         account: str,
         history_until: datetime | None,
         deadline: float,
@@ -125,9 +125,9 @@ class _Poll:
         self._started_at = now = datetime.now(timezone.utc)
         since = now - FIRST_HISTORY if history_until is None else history_until - CLOCKS_APART
         asked: dict[str, Callable[[], Listing]] = {
-            "info": lambda: service.info(account, deadline),
-            "positions": lambda: service.positions(account, deadline),
-            "history": lambda: service.history(account, since, now + CLOCKS_APART, deadline),
+            "info": lambda: client.info(account, deadline),
+            "positions": lambda: client.positions(account, deadline),
+            "history": lambda: client.history(account, since, now + CLOCKS_APART, deadline),
         }
         self._replies = {name: pool.submit(_timed, ask) for name, ask in asked.items()}
 

@@ -13,7 +13,7 @@ from extract.rest import Bounds, HttpClient, Pace
 from extract.run import RunContext
 from extract.settings import Project, Settings, load
 from extract.source import Reading, Source
-from extract.sources.accounts.client import AccountService
+from extract.sources.accounts.client import AccountClient
 from extract.sources.accounts.landing import SOURCE, land, prune_results
 from extract.sources.accounts.poll import AccountResult, polled
 from extract.sources.accounts.settings import AccountsSettings
@@ -22,15 +22,15 @@ from extract.warehouse import Connection
 BOUNDS = Bounds(silence=30.0, reply=30.0, size=8 * 1024 * 1024, attempts=2)
 
 
-def open_service(settings: AccountsSettings, stop: threading.Event | None = None) -> tuple[HttpClient, AccountService]:
-    """The account service of the settings; close the client when done.
+def open_client(settings: AccountsSettings, stop: threading.Event | None = None) -> tuple[HttpClient, AccountClient]:
+    """The client of the API that the settings name; close the first of the two when done.
 
     Raises:
         SettingsError: address or key is missing.
     """
     address, key = settings.require_service()
     http = HttpClient(address, Pace(0), secrets=[key], bounds=BOUNDS, stop=stop)
-    return http, AccountService(http, key)
+    return http, AccountClient(http, key)
 
 
 @dataclass(kw_only=True)
@@ -105,9 +105,9 @@ class AccountsSource(Source[AccountsReading]):
             prune_results(run.connection)
         accounts = _accounts_in_turn(run.connection)
         budget = self._settings.mt5_sync_budget_seconds
-        http, service = open_service(self._settings, run.stop)
+        http, client = open_client(self._settings, run.stop)
         with http:
-            for batch in polled(service, accounts, time.monotonic() + budget, budget, run.stop, run.progress):
+            for batch in polled(client, accounts, time.monotonic() + budget, budget, run.stop, run.progress):
                 reading.rows_changed += land(run.record, batch, self._sync_type)
                 reading.accounts += batch
         reading.parts = [f"account {each.account_id}" for each in reading.accounts if each.status != "skipped"]
@@ -145,7 +145,7 @@ def create(_: Settings, __: Project, sync_type: str = "manual") -> AccountsSourc
     """The source of the settings.
 
     Raises:
-        SettingsError: address or key of the service is missing, or a setting is unusable.
+        SettingsError: address or key of the service is missing, or a setting cannot work.
     """
     return AccountsSource(load(AccountsSettings), sync_type)
 
@@ -156,6 +156,6 @@ def check(_: Settings, __: Project) -> Iterator[str]:
     Raises:
         ServiceError: there is none.
     """
-    http, service = open_service(load(AccountsSettings))
+    http, client = open_client(load(AccountsSettings))
     with http:
-        yield f"{http.address} is well; it answered in {service.health():.2f} s"
+        yield f"{http.address} is well; it answered in {client.health():.2f} s"

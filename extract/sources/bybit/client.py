@@ -55,7 +55,7 @@ class BannedError(ServiceError):
     pause = BAN_PAUSE
 
 
-class RefusedError(ServiceError):
+class RejectedRequestError(ServiceError):
     """Bybit rejects this request; another category may work."""
 
 
@@ -93,7 +93,7 @@ class Bybit:
         """All executions of a span of at most `LONGEST_SPAN`, both ends included, by their key.
 
         Raises:
-            AccountError, BannedError, RefusedError: as they say.
+            AccountError, BannedError, RejectedRequestError: as they say.
             UnavailableError: after all attempts.
         """
         query = f"category={category}&startTime={milliseconds(since)}&endTime={milliseconds(until)}&limit={PAGE}"
@@ -148,7 +148,7 @@ class Bybit:
         if reply.status == 401:
             raise AccountError(f"Bybit {_CREDENTIALS[10007]} (HTTP 401)")
         if reply.status == 404:
-            raise RefusedError("Bybit has no such list (HTTP 404): does BYBIT_CATEGORIES fit the account?")
+            raise RejectedRequestError("Bybit has no such list (HTTP 404): does BYBIT_CATEGORIES fit the account?")
         content = reply.json()
         if not isinstance(content, dict) or not isinstance(content.get("retCode"), int):
             raise UnavailableError(f"a reply is not one of Bybit's (HTTP {reply.status}): is BYBIT_BASE_URL right?")
@@ -186,7 +186,7 @@ class Bybit:
             return BannedError(
                 f"Bybit refuses this address ({code}: {words}); wait ten minutes before the next attempt"
             )
-        return RefusedError(f"Bybit refuses the request ({code}: {words})")
+        return RejectedRequestError(f"Bybit refuses the request ({code}: {words})")
 
 
 def signature(secret: SecretStr, text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from extract.sources.bybit.client import EPOCH, HISTORY, LONGEST_SPAN, RefusedError
+from extract.sources.bybit.client import EPOCH, HISTORY, LONGEST_SPAN, RejectedRequestError
 
 OVERLAP = timedelta(hours=2)
 """How far behind what has been read a sync reads again, for executions that Bybit lists late."""
@@ -46,10 +46,10 @@ def sync_windows(category: str, read_until: Mapping[datetime, datetime], now: da
     """The weeks a backfill has left out, then what follows the end of what has been read, less `OVERLAP`.
 
     Raises:
-        RefusedError: nothing has been read yet, so that nobody knows where to begin.
+        RejectedRequestError: nothing has been read yet, so that nobody knows where to begin.
     """
     if not read_until:
-        raise RefusedError("nothing has been read yet: run tradehouse bybit backfill first")
+        raise RejectedRequestError("nothing has been read yet: run tradehouse bybit backfill first")
     newest = _weeks(category, max(read_until.values()) - OVERLAP, now)
     missing = backfill_windows(category, read_until, min(read_until), now)
     return [window for window in missing if newest and window.start < newest[0].start] + newest

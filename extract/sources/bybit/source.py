@@ -11,7 +11,7 @@ from extract.rest import HttpClient, Pace, ServiceError
 from extract.run import RunContext
 from extract.settings import Project, Settings, load
 from extract.source import Outcome, Reading, Source
-from extract.sources.bybit.client import Bybit, RefusedError
+from extract.sources.bybit.client import Bybit, RejectedRequestError
 from extract.sources.bybit.landing import SOURCE, land, weeks_read
 from extract.sources.bybit.plan import Window, backfill_windows, sync_windows
 from extract.sources.bybit.settings import BybitSettings
@@ -81,7 +81,7 @@ class BybitSource(Source[BybitReading]):
                 try:
                     found = bybit.executions(window.category, window.since, window.until)
                     landed = land(run.record, window, found)
-                except RefusedError as refused:
+                except RejectedRequestError as refused:
                     reading.failed[window.category] = str(refused)
                 except ServiceError as error:
                     if not done:
@@ -95,7 +95,7 @@ class BybitSource(Source[BybitReading]):
                     reading.rows_rejected += landed.rows_rejected
                     reading.landed_since = reading.landed_since or landed.stamp
         if not done and reading.failed:
-            raise RefusedError("; ".join(reading.problems))
+            raise RejectedRequestError("; ".join(reading.problems))
         return reading
 
     def _windows(self, connection: Connection, reading: BybitReading) -> list[Window]:
@@ -110,7 +110,7 @@ class BybitSource(Source[BybitReading]):
                     if self._since is None
                     else backfill_windows(category, read_until, self._since, now)
                 )
-            except RefusedError as refused:
+            except RejectedRequestError as refused:
                 reading.failed[category] = str(refused)
         return windows
 
@@ -152,7 +152,7 @@ def create(_: Settings, __: Project, since: datetime | None = None, bot: str | N
     """The source of the settings; `since` and `bot` as BybitSource has them.
 
     Raises:
-        SettingsError: key or secret is missing, or a setting is unusable.
+        SettingsError: key or secret is missing, or a setting cannot work.
     """
     return BybitSource(load(BybitSettings), since, bot)
 
