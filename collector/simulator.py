@@ -5,7 +5,7 @@ It stands in for fifteen terminals in demos, tests and benchmarks. What is wrong
 - an empty list without its opening bracket (`"peaks":]`): about `EMPTY_LIST_RATE` of the rows, and every
   chart's first bars, before the first turning point;
 - EMPTY_VALUE in each moving average during its warm-up (`WARM_UP_BARS`);
-- one JSON value in each `UNREADABLE_EVERY` rows cut off in the middle.
+- one JSON value in each `CUT_OFF_EVERY` rows cut off in the middle.
 
 `DemoSummary` counts them, so that whoever reads the file can be checked against it.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from collector.bars import BAR_SECONDS, EMPTY_VALUE, MARKETS, OTHER_MARKET, Bar, Chart, Market
 
 BARS_PER_DAY = 86_400 // BAR_SECONDS
-UNREADABLE_EVERY = 20_000
+CUT_OFF_EVERY = 20_000
 """Rows of the file per cut-off JSON value; the first one is in the middle of the first batch."""
 
 JSON_COLUMNS = (
@@ -52,7 +52,7 @@ class DemoSummary:
         forming_bars: symbols whose newest row is the bar that contains `end`.
         empty_values: moving averages that are EMPTY_VALUE.
         dropped_brackets: JSON values readable only after `":]` is repaired to `":[]`.
-        unreadable_values: JSON values cut off in the middle.
+        cut_off_values: JSON values cut off in the middle.
     """
 
     symbols: int = 0
@@ -60,7 +60,7 @@ class DemoSummary:
     forming_bars: int = 0
     empty_values: int = 0
     dropped_brackets: int = 0
-    unreadable_values: int = 0
+    cut_off_values: int = 0
 
 
 def write_demo_data(
@@ -211,13 +211,13 @@ def _chart_bars(symbol: str, market: Market, opens: Iterable[int], end: int, see
 
 
 def _spoilt_and_counted(bars: Iterable[Bar], forming: int, summary: DemoSummary) -> Iterator[Bar]:
-    """Pass the bars on, cutting one JSON value per `UNREADABLE_EVERY` rows, and count into `summary`."""
+    """Pass the bars on, cutting one JSON value per `CUT_OFF_EVERY` rows, and count into `summary`."""
     for bar in bars:
         summary.rows += 1
         summary.forming_bars += bar.timestamp == forming
-        if summary.rows % UNREADABLE_EVERY == UNREADABLE_EVERY // 2:
-            bar = _cut_off(bar, summary.unreadable_values)
-            summary.unreadable_values += 1
+        if summary.rows % CUT_OFF_EVERY == CUT_OFF_EVERY // 2:
+            bar = _cut_off(bar, summary.cut_off_values)
+            summary.cut_off_values += 1
         summary.empty_values += (bar.tema == EMPTY_VALUE) + (bar.hrma == EMPTY_VALUE) + (bar.smma == EMPTY_VALUE)
         summary.dropped_brackets += (
             _has_dropped_bracket(bar.fractals)

@@ -144,7 +144,7 @@ def demo_data(path: Path, days: int, seed: int, around_the_clock: bool, keep: bo
     out.print(
         f"{path}: {summary.rows:,} bars of {summary.symbols} symbols, {summary.forming_bars} of them forming; with "
         f"{summary.empty_values:,} EMPTY_VALUEs, {summary.dropped_brackets:,} dropped brackets and "
-        f"{summary.unreadable_values:,} JSON values cut off in the middle, as a collector writes them. "
+        f"{summary.cut_off_values:,} JSON values cut off in the middle, as a collector writes them. "
         "Those become NULL in the tables, and `tradehouse query @rejected` lists them",
         markup=False,
     )

@@ -144,7 +144,7 @@ def test_summary_counts_equal_what_the_file_holds(
     averages = list(cells(full_rows, ["tema", "hrma", "smma"]))
     summary = full[1]
     assert found["dropped"] == summary.dropped_brackets
-    assert found["unreadable"] == summary.unreadable_values == 8  # rows 10,000, 30,000 … 150,000
+    assert found["unreadable"] == summary.cut_off_values == 8  # rows 10,000, 30,000 … 150,000
     # EMPTY_VALUE in the first 42, 20 and 14 bars of each of the 15 charts.
     assert averages.count(1.7976931348623157e308) == summary.empty_values == 15 * (42 + 20 + 14)
     # One row in 20 by design, and the charts' first bars on top.

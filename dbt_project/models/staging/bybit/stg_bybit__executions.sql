@@ -20,7 +20,7 @@ final as (
         case
             when texts.exec_type = 'Funding' then 'funding'
             when not judged.changes_position then 'other'
-            when faults.unusable <> '{}' then 'reject'
+            when faults.rejected_fields <> '{}' then 'reject'
             else 'fill'
         end as kind,
         coalesce(texts.order_id, executions.exec_id) as order_id,
@@ -38,7 +38,7 @@ final as (
         executions.category = 'spot' and texts.side = 'Sell' or link.bot_id is null and reasons.only_closes
             as only_closes,
         -- as text: dbt's unit tests know no arrays
-        nullif(array_to_string(faults.unusable, ' '), '') as faults,
+        nullif(array_to_string(faults.rejected_fields, ' '), '') as faults,
         nullif(array_to_string(faults.ignored, ' '), '') as ignored,
         executions.payload,
         executions.extracted_at
@@ -114,7 +114,7 @@ final as (
                     case when numbers.quantity > greatest(fees.taken_from_quantity, 0) then null else 'execQty' end
                 ],
                 null
-            ) as unusable,
+            ) as rejected_fields,
             array_remove(
                 array[
                     case
