@@ -1,15 +1,15 @@
 """dbt, in a process of its own: `python -m extract.dbt_process SELECTOR ARGUMENT …`.
 
-It imports dbt and parses the project at once, and runs the command when a line comes on stdin: so its parent can read
-a source meanwhile. It tells its parent on stdout, one JSON object a line:
+It imports dbt and parses the project at once. It runs the command only when a line arrives on stdin, so that its parent
+can read a source meanwhile. It writes to its parent on stdout, one JSON object a line:
 
     {"parsed": true}                    the project is parsed
     {"total": 135}                      how many nodes the command is about to run
     {"finished": 12, "node": "eurusd_h1"}
-    {"result": {...}}                   last: each node's status, and what the project has for the selector
-    {"error": "..."}                    last, instead: dbt did not get as far as running nodes
+    {"result": {...}}                   last: each node's status, and the project's models with the selector
+    {"error": "..."}                    last, instead of a result: dbt could not run any node
 
-When stdin ends its parent is gone, and so is this process.
+The end of stdin means that the parent is gone; this process then ends too.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ QUIET = ["--quiet", "--log-level", "none", "--no-write-json"]
 
 
 def main() -> None:
-    """Parse, wait for the word, run, tell."""
+    """Parse the project, wait for a line on stdin, run the command, write the result."""
     tag, *arguments = sys.argv[1:]
     out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever dbt or a package prints must not be taken for one of our lines
+    os.dup2(2, 1)  # what dbt or a package prints must not mix with our lines
 
     def tell(**message: object) -> None:
         out.write(json.dumps(message) + "\n")
@@ -84,7 +84,7 @@ class _Counter:
 
 
 def _models(manifest: Any, tag: str) -> list[dict[str, Any]]:
-    """The models and seeds with a tag, each after all it depends on: name, relation, whether it is incremental."""
+    """The models and seeds with a tag, each after those it depends on: name, relation, whether it is incremental."""
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""dbt for a run: in a process of its own, so that its memory goes when it ends."""
+"""Runs dbt in a separate process, so that its memory is freed when it ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from extract.settings import DBT_PROJECT, ROOT, Settings
 from extract.warehouse import Warehouse
 
 Progress = Callable[[str, int | None, int | None], None]
-"""Called with a step, how much of it is finished, and of how much; None where nobody knows."""
+"""Called with a step, how much of it is finished, and how much there is; None where that is unknown."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class TransformResult:
 
     Attributes:
         built: models and seeds that dbt built, and tables that were refreshed without it.
-        tests_passed: how many tests found nothing.
+        tests_passed: how many tests passed.
         failed: model or test -> why.
         models_failed: how many of `failed` are models.
         skipped: models and tests that did not run because one they depend on failed.
-        warned: test -> what it warns of.
+        warned: test -> its warning.
         rows_failed: failed test -> rows it returned.
         models: all of the source's models, each after those it depends on; empty where dbt did not run.
     """
@@ -54,7 +54,7 @@ class TransformResult:
     models: list[BuiltModel] = field(default_factory=list)
 
     def add(self, other: TransformResult) -> None:
-        """Count in what came after; what it built has no longer failed."""
+        """Add a later result. What that one built no longer counts as failed."""
         mended = self.failed.keys() & set(other.built)
         self.failed = {name: why for name, why in self.failed.items() if name not in mended}
         self.models_failed -= len(mended)
@@ -72,7 +72,7 @@ class TransformResult:
         """What failed, each in one line."""
         found = [f"{name}: {message}" for name, message in self.failed.items()]
         if self.skipped:
-            found.append(f"skipped, for what they depend on has failed: {_listed(self.skipped)}")
+            found.append(f"skipped, because something they depend on failed: {_listed(self.skipped)}")
         return found
 
 
@@ -85,8 +85,8 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 def prepare_environment(settings: Settings, warehouse: Warehouse, workspace: str = "dbt") -> dict[str, str]:
     """The variables with which any dbt command finds the project, the profile and the warehouse.
 
-    `workspace` is the directory of its working files. Two processes at once need one each: dbt writes what it has
-    parsed over what is there.
+    `workspace` is the directory of dbt's working files. Two dbt processes at a time need one each, because dbt
+    overwrites what another has parsed.
 
     Raises:
         TransformError: the profile cannot be written.
@@ -112,8 +112,8 @@ class Dbt:
 
     Args:
         settings: the settings.
-        warehouse: where to.
-        source: whose models are meant: those tagged with its name.
+        warehouse: where the models are built.
+        source: the source; its models are those tagged with its name.
         workspace: the directory of dbt's working files under `TRADEHOUSE_HOME`.
     """
 
@@ -124,7 +124,7 @@ class Dbt:
         self._workspace = workspace or f"dbt-{source}"
 
     def start(self, *arguments: str) -> DbtProcess:
-        """Start dbt on a command over nodes, such as `build`: it parses the project, then waits for `wait`.
+        """Start dbt on a command such as `build`. It parses the project, then waits until `wait` is called.
 
         Raises:
             TransformError: its working files cannot be written.
@@ -135,16 +135,16 @@ class Dbt:
         return DbtProcess(self._source, arguments, environment)
 
     def run(self, *arguments: str, step: str = "building", progress: Progress = lambda *_: None) -> TransformResult:
-        """Run one command over nodes to its end.
+        """Run one dbt command to its end.
 
         Raises:
-            TransformError: it did not get as far as running nodes.
+            TransformError: dbt could not run any node.
         """
         return self.start(*arguments).wait(step, progress)
 
 
 class DbtProcess:
-    """A running dbt; `wait` lets it go and reads what it tells."""
+    """A running dbt process; `wait` lets it run its command and reads its output."""
 
     def __init__(self, source: str, arguments: Sequence[str], environment: dict[str, str]) -> None:
         self.arguments = arguments
@@ -156,12 +156,12 @@ class DbtProcess:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            start_new_session=True,  # Ctrl-C is for the parent, which ends after the step in hand
+            start_new_session=True,  # Ctrl-C goes to the parent, which ends after the current step
         )
         self._last: dict[str, Any] = {}
 
     def go(self) -> None:
-        """Let it run the command as soon as it has parsed the project."""
+        """Let it run its command as soon as it has parsed the project."""
         assert self._process.stdin
         try:
             self._process.stdin.write("go\n")
@@ -170,23 +170,23 @@ class DbtProcess:
             return  # it has ended already, and `wait` says why
 
     def wait_until_parsed(self) -> None:
-        """Wait until it has parsed the project: what takes its time from then on is the command."""
+        """Wait until it has parsed the project; the time after that is the time of the command."""
         assert self._process.stdout
         while not {"parsed", "error"} & self._last.keys():
             self._last = json.loads(self._process.stdout.readline() or '{"error": "dbt ended while it parsed"}')
 
     def wait(self, step: str = "building", progress: Progress = lambda *_: None) -> TransformResult:
-        """Let it run and read what it tells to the end.
+        """Let it run its command, and read its output to the end.
 
         Raises:
-            TransformError: it did not get as far as running nodes.
+            TransformError: dbt could not run any node.
         """
         self.go()
         self.read(step, progress)
         return self.result()
 
     def read(self, step: str = "building", progress: Progress = lambda *_: None) -> None:
-        """Read what it tells, to its end."""
+        """Read its output to the end."""
         assert self._process.stdout
         total = None
         for line in self._process.stdout:
@@ -197,10 +197,10 @@ class DbtProcess:
         self._process.wait()
 
     def result(self) -> TransformResult:
-        """What it did, once it has ended.
+        """What it did; call this after it has ended.
 
         Raises:
-            TransformError: it did not get as far as running nodes.
+            TransformError: dbt could not run any node.
         """
         command = " ".join(self.arguments[:1])
         if "result" in self._last:
@@ -210,11 +210,11 @@ class DbtProcess:
         self._errors.seek(0)
         words = self._errors.read().decode(errors="replace").strip().splitlines()
         raise TransformError(
-            f"dbt {command} ended by itself (exit code {self._process.returncode}): {(words or ['no message'])[-1]}"
+            f"dbt {command} broke off (exit code {self._process.returncode}): {(words or ['no message'])[-1]}"
         )
 
     def end(self) -> None:
-        """End it, whatever it is at; its transactions roll back."""
+        """Kill the process; its open transactions roll back."""
         self._process.kill()
         self._process.wait()
 

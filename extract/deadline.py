@@ -1,7 +1,7 @@
 """A wall-clock limit for a whole HTTP exchange: connecting, the headers and the body of its reply.
 
-The timeouts of httpx begin anew with every byte, so a server that sends one byte a second is never given up. Here
-every wait on a socket gets no more than the time that is left.
+The timeouts of httpx start again with every byte, so a server that sends one byte a second never times out. Here every
+wait on a socket is limited to the time that is left.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _end: ContextVar[float] = ContextVar("end", default=inf)
 
 @contextmanager
 def ending_at(moment: float) -> Iterator[None]:
-    """Let the requests of this thread inside the block end at a moment of the monotonic clock."""
+    """Limit the requests of this thread inside the block to end by a moment of the monotonic clock."""
     token = _end.set(moment)
     try:
         yield
@@ -32,10 +32,10 @@ def ending_at(moment: float) -> Iterator[None]:
 
 
 def limited(client: httpx.Client) -> httpx.Client:
-    """Make the waits of a client keep to `ending_at`; return it.
+    """Make the client's waits obey `ending_at`; return the client.
 
-    httpx has no public place for a network backend and would forget the proxies of the environment with a transport of
-    our own. So the pools it has made get the backend, those of proxies among them.
+    httpx has no public way to set a network backend, and with a transport of our own it would ignore the proxies in the
+    environment. So this sets the backend on the pools that httpx has made, including those of proxies.
     """
     for transport in (client._transport, *client._mounts.values()):
         if isinstance(transport, httpx.HTTPTransport):
@@ -44,7 +44,7 @@ def limited(client: httpx.Client) -> httpx.Client:
 
 
 def _left(timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
-    """The timeout in seconds, or the time that is left where that is less; None is no limit."""
+    """The smaller of the timeout and the time that is left, in seconds; None is no limit."""
     left = _end.get() - time.monotonic()
     if left <= 0:
         raise late("timed out")

@@ -1,4 +1,4 @@
-"""Landing in bulk: the rows of a DuckDB query, by COPY, on DuckDB's own connection to the warehouse."""
+"""Bulk landing: COPY the rows of a DuckDB query over DuckDB's own connection to the warehouse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -
     """Attach the warehouse to a DuckDB session as `wh`.
 
     Raises:
-        WarehouseError: DuckDB's own client library is refused. Its message quotes the URI, so it is not passed on.
+        WarehouseError: DuckDB's own client library cannot connect. Its message quotes the URI, so it is not shown.
     """
     try:
         session.execute(f"attach {literal(warehouse.dsn)} as {ALIAS} (type postgres)")
@@ -33,7 +33,7 @@ def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -
 
 @contextmanager
 def transaction(session: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """One transaction of session and warehouse: commits at the end of the block, rolls back on any error."""
+    """One transaction in DuckDB and the warehouse: commits at the end of the block, rolls back on any error."""
     session.execute("begin")
     try:
         yield
@@ -47,7 +47,7 @@ def transaction(session: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 @contextmanager
 def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[DuckBatch]:
-    """One landing transaction, under the run lock from its first to its last statement."""
+    """One landing transaction. The run lock is checked at its start and at its end."""
     with transaction(session):
         batch = DuckBatch(session, run)
         batch.require_lock()
@@ -56,7 +56,7 @@ def landing(session: duckdb.DuckDBPyConnection, run: Run) -> Iterator[DuckBatch]
 
 
 class DuckBatch(Batch[str]):
-    """A batch whose rows are DuckDB queries; it is on DuckDB's own connection to the warehouse."""
+    """A batch whose rows are DuckDB queries, on DuckDB's own connection to the warehouse."""
 
     def __init__(self, session: duckdb.DuckDBPyConnection, run: Run) -> None:
         super().__init__(run, f"(select extracted_at from ops.sync_runs where run_id = {run.run_id})")
@@ -64,7 +64,7 @@ class DuckBatch(Batch[str]):
         self.execute(f"update ops.sync_runs set extracted_at = {NEW_STAMP} where run_id = {run.run_id}")
 
     def require_lock(self) -> None:
-        """Fail unless the run's own connection still holds the run lock: this is another one."""
+        """Fail unless the run's own connection, which is not this one, still holds the run lock."""
         pid = backend_pid(self._run.connection)
         self.execute(
             f"do $$ begin if not exists (select from pg_locks where {holds_lock(self._run.source, str(pid))})"
@@ -93,10 +93,10 @@ class DuckBatch(Batch[str]):
 def copy_to_temporary(session: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], rows: str) -> None:
     """COPY the rows of a DuckDB query into a temporary table of the open transaction's connection.
 
-    The table is empty again at commit. It has an index on its first column, by which its rows are told apart later.
+    The table is emptied at commit. It has an index on its first column, by which rows are looked up later.
     """
     _execute(session, temporary_table(name, columns))
-    session.execute("call pg_clear_cache()")  # or DuckDB may not know yet that there is a pg_temp
+    session.execute("call pg_clear_cache()")  # otherwise DuckDB may not know the new pg_temp schema
     session.execute(f"insert into {ALIAS}.pg_temp.{name} {rows}")
 
 

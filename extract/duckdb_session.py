@@ -18,9 +18,9 @@ EXTENSIONS = ("sqlite_scanner", "postgres_scanner")
 def open_session() -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB that can attach SQLite files and Postgres databases.
 
-    Nothing is fetched and nothing is written to the user's home: the extensions are files of the wheels
-    `duckdb-extension-*`, which must have DuckDB's exact version. The session's time zone is UTC, because a
-    naive TIMESTAMP is shifted by it on its way to Postgres.
+    Nothing is downloaded and nothing is written to the user's home: the extensions are files of the wheels
+    `duckdb-extension-*`, which must have DuckDB's exact version. The session's time zone is UTC, because DuckDB shifts
+    a naive TIMESTAMP by the time zone when it sends one to Postgres.
     """
     session = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
     for name in EXTENSIONS:
@@ -32,7 +32,7 @@ def open_session() -> duckdb.DuckDBPyConnection:
 
 
 def require_sqlite_file(path: Path) -> None:
-    """Refuse what is no SQLite file, before DuckDB attaches it without a word.
+    """Raise an error if the path is not an SQLite file; DuckDB would attach some other files without an error.
 
     Raises:
         SourceError: missing, a directory, a pipe or device, unreadable, encrypted, or another kind of file.
@@ -41,7 +41,7 @@ def require_sqlite_file(path: Path) -> None:
         raise SourceError(f"SQLITE_PATH: there is no file {path}")
     if path.is_dir():
         raise SourceError(f"SQLITE_PATH: {path} is a directory; name the file inside it")
-    if not path.is_file():  # a pipe would hang, and /dev/null pass for a database without tables
+    if not path.is_file():  # a pipe would hang, and /dev/null would look like an empty database
         raise SourceError(f"SQLITE_PATH: {path} is no regular file but a pipe, socket or device")
     try:
         with path.open("rb") as file:
@@ -59,17 +59,17 @@ def require_sqlite_file(path: Path) -> None:
 
 
 def lacks_shared_memory(path: Path) -> bool:
-    """Whether a file is in WAL mode without a `-shm` beside it that this user may read, or else make."""
+    """Whether a file is in WAL mode, and this user may neither read the `-shm` file beside it nor create one."""
     with path.open("rb") as file:
         wal_mode = file.read(20)[18:20] == b"\x02\x02"
     return wal_mode and not os.access(f"{path}-shm", os.R_OK) and not os.access(path.parent, os.W_OK)
 
 
 def exact_text(column: str) -> str:
-    """SQLite's side: a quoted column as text that gives the exact value back.
+    """SQL for SQLite: a quoted column as text from which the exact value can be read back.
 
-    26 digits because SQLite's own 17 are not always the nearest ones (large exponents come back one unit
-    off); a blob as the literal x'…', which is neither a number nor JSON and so ends as a reject.
+    A real has 26 digits, because SQLite's own 17 are not always the nearest ones (large exponents come back one unit
+    off). A blob becomes the literal x'…', which is neither a number nor JSON and so becomes a reject.
     """
     return (
         f"case typeof({column}) when 'real' then printf('%!.26g', {column})"

@@ -1,7 +1,7 @@
-"""The embedded Postgres: the wheel's programs, a private data directory, and a socket nobody else can reach.
+"""The embedded Postgres: the wheel's programs, a private data directory, and a private socket.
 
 Only the system user who runs `tradehouse` can connect, as any role (peer authentication). There is no password and no
-TCP port. Root may not run Postgres, so for root it runs as the system user `pgserver`.
+TCP port. Postgres does not run as root, so for root it runs as the system user `pgserver`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from extract.system_user import (
     system_directory,
 )
 
-PORT = 5432  # names the socket; nobody listens on TCP
+PORT = 5432  # part of the socket's name; the server does not listen on TCP
 LONGEST_SOCKET_PATH = 103  # bytes: macOS takes 103, Linux 107
 SHORT_PARENT = Path("/tmp")
 SECONDS_TO_START = 60
@@ -56,16 +56,16 @@ class EmbeddedServer:
 
 
 def start(home: Path) -> EmbeddedServer:
-    """Start the server of a home unless it runs; two processes that do so at once start one.
+    """Start the server of a home unless it runs already. Two processes that do so at once start only one.
 
-    A server or a data directory that an older version left open to local users is closed to them first.
+    An older version may have left the server or its data directory open to local users; that is closed first.
 
     Args:
         home: `TRADEHOUSE_HOME`; it is made if it is missing.
 
     Raises:
         SettingsError: the home cannot be made.
-        WarehouseError: the server cannot be started, or not so that other users are kept out.
+        WarehouseError: the server cannot be started, or cannot be kept private.
     """
     account = find_account(make=True)
     try:
@@ -125,7 +125,7 @@ def _data_directory(home: Path, account: Account) -> Path:
 
 
 def _link_outside(data: Path) -> None:
-    """Make root's data directory where the server's user can get at it, and leave a link in the private home."""
+    """Make root's data directory where the server's user can reach it, and put a link to it into the private home."""
     outside = Path(tempfile.mkdtemp(prefix="data-", dir=system_directory()))
     try:
         data.symlink_to(outside)
@@ -159,7 +159,7 @@ def _locked(data: Path) -> Iterator[None]:
 
 
 def _running(data: Path, account: Account) -> EmbeddedServer | None:
-    """The server if it runs and keeps others out. One that does not keep them out is stopped."""
+    """The server, if it runs and is private. A server that other users can reach is stopped."""
     deadline = time.monotonic() + SECONDS_TO_START
     while _postmaster(data, account) is not None:
         lines = _pid_file(data)
@@ -170,7 +170,7 @@ def _running(data: Path, account: Account) -> EmbeddedServer | None:
             _stop(data, account)
         elif time.monotonic() > deadline:
             raise WarehouseError(f"the embedded Postgres is neither ready nor gone; its log is {data / 'log'}")
-        else:  # it starts or ends
+        else:  # it is starting or stopping
             time.sleep(0.05)
     return None
 
@@ -199,7 +199,7 @@ def _start(data: Path, account: Account) -> EmbeddedServer:
     log_before, deadline = _log(data), time.monotonic() + 10
     while run_as(account, programs / "pg_ctl", arguments, data):
         problem = last_line(_log(data)[len(log_before) :])
-        # the processes of a killed server, and their memory, are there for a moment longer
+        # the processes and the memory of a killed server remain for a moment
         passing = "still in use" in problem or "already exists" in problem
         if not passing or time.monotonic() > deadline:
             raise WarehouseError(f"the embedded Postgres did not start: {problem}; its log is {data / 'log'}")
@@ -223,14 +223,14 @@ def _make_cluster(data: Path, account: Account, programs: Path) -> None:
     if account.is_another:
         os.chown(data, account.uid, account.gid)
     data.chmod(0o700)
-    # the locale and the encoding do not depend on who makes it
+    # fixed, so that the locale and the encoding do not depend on the user
     arguments = ["--no-locale", "--encoding=UTF8", "--auth=peer", "-U", "postgres", "-D", str(data)]
     if problem := run_as(account, programs / "initdb", arguments, data):
         raise WarehouseError(f"the embedded Postgres cannot be made in {data}: {problem}")
 
 
 def _rules(account: Account) -> dict[str, str]:
-    """Who may connect: over the socket, the one system user, as any role."""
+    """The rules for connections: only the one system user, over the socket, as any role."""
     client = account.client.replace('"', '""')
     return {
         "pg_hba.conf": "# Written by tradehouse.\nlocal all all peer map=tradehouse\n",
@@ -244,7 +244,7 @@ def _rules_hold(data: Path, account: Account) -> bool:
 
 def _write_rules(data: Path, account: Account) -> None:
     for name, text in _rules(account).items():
-        # a new file in the old one's place: root must not follow a link that the server's user has put there
+        # replace the file, not its contents: root must not follow a link that the server's user may have made
         handle, new = tempfile.mkstemp(prefix=f"{name}.", dir=data)
         with os.fdopen(handle, "w") as file:
             file.write(text)
@@ -254,7 +254,7 @@ def _write_rules(data: Path, account: Account) -> None:
 
 
 def _socket_directory(data: Path, account: Account) -> Path:
-    """The data directory where its path is short, else a private directory under a short name.
+    """The data directory if its path is short enough, else a private directory with a short path.
 
     The server writes its choice into postmaster.pid, where other processes find it.
     """
@@ -285,7 +285,7 @@ def _pid_file(data: Path) -> list[str]:
 
 
 def _postmaster(data: Path, account: Account) -> int | None:
-    """The pid of the server's first process; None if the file is a leftover, its pid another program's by now."""
+    """The pid of the server's first process; None if the pid file is left over from a server that is gone."""
     with suppress(ValueError, IndexError, psutil.Error):
         process = psutil.Process(int(_pid_file(data)[0]))
         alive = process.status() != psutil.STATUS_ZOMBIE and process.uids().real == account.uid

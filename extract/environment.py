@@ -1,4 +1,4 @@
-"""Variables that look like settings and are not: a mistyped name is otherwise passed over in silence."""
+"""Finds variables that look like settings but are not: a mistyped name would otherwise be ignored silently."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 COMMON_WORDS = {"LOG", "MAX", "DBT", "SYNC", "LOOKBACK", "STAGING"}
-"""First words of our names that other programs' variables begin with, too."""
+"""First words of our settings with which variables of other programs begin too."""
 ADDRESSES = {f"{first}_{last}" for first in ("POSTGRES", "PG", "DATABASE", "DB") for last in ("URI", "URL", "DSN")}
 """Other programs' names for the address of a database."""
 FOREIGN = {"SQLITE_HISTORY", "SQLITE_TMPDIR"}
-ALIKE = 0.85  # difflib's ratio, from which on a name counts as mistyped
+ALIKE = 0.85  # a name with at least this difflib ratio counts as mistyped
 
 
 def lookalikes(environment: Mapping[str, str], settings: Iterable[str]) -> list[str]:
-    """Names of variables that look like settings of ours and are not, sorted.
+    """Names of variables that look like our settings but are not, sorted.
 
-    They begin as ours do (SQLITE_FILE, BYBIT_KEY), are ours but for a slip (DBT_THREAD), or are other programs' names
-    for the address of a database (DATABASE_URL), as long as POSTGRESQL_URI is not set.
+    Such a name begins like one of ours (SQLITE_FILE, BYBIT_KEY), is one of ours mistyped (DBT_THREAD), or is another
+    program's name for the address of a database (DATABASE_URL) while POSTGRESQL_URI is not set.
 
     Args:
         environment: names and values, of the process and of `.env`; an empty value counts as unset.

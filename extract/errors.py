@@ -1,10 +1,10 @@
-"""The errors that mean "this run could not do its work": each message is one line that says what to fix."""
+"""Errors that stop a run or a command. Each message is one line that says what to fix."""
 
 from __future__ import annotations
 
 
 class TradehouseError(Exception):
-    """The root of them all: the command prints its message and ends with exit code 2."""
+    """The base class: the command prints the message and ends with exit code 2."""
 
 
 class SettingsError(TradehouseError):
@@ -15,11 +15,11 @@ class SourceError(TradehouseError):
     """A source cannot be read; the message says why and what to do."""
 
     pause: float = 0.0
-    """Seconds in which a service sends nothing more: what it asks has had enough of it."""
+    """Seconds for which a service sends no request, because the source has asked for a pause or blocks it."""
 
 
 class SourceBusyError(SourceError):
-    """Another program holds the source's file; it may be free the next moment."""
+    """Another program holds the source's file; it may be free a moment later."""
 
 
 class WarehouseError(TradehouseError):
@@ -27,11 +27,11 @@ class WarehouseError(TradehouseError):
 
 
 class WarehouseUnavailableError(WarehouseError):
-    """The warehouse does not answer or broke off; it may be back the next moment."""
+    """The warehouse does not answer, or the connection broke; it may be back a moment later."""
 
 
 class TransformError(TradehouseError):
-    """dbt could not run at all; the message is its own."""
+    """dbt could not run at all; the message is dbt's own."""
 
 
 class QueryError(TradehouseError):

@@ -1,8 +1,8 @@
 """Landing: the only code that writes to staging.
 
-A batch is one Postgres transaction: the changed rows, the rejects and the run record commit together, all
-with the same `extracted_at`, which is greater than that of every batch of the source before it. A batch that
-changes nothing is not written at all.
+A batch is one Postgres transaction: the changed rows, the rejects and the run record commit together. All have the
+same `extracted_at`, which is greater than that of every earlier batch of the source. A batch that changes nothing
+writes nothing.
 
 Rows come from a DuckDB query (`landing`) or from Python (`landing_rows`); the rules are the same.
 """
@@ -39,7 +39,7 @@ class StagingTable:
         name: without the schema.
         key: names of the primary key's columns.
         columns: name -> Postgres type, key included.
-        first_stamp: a column that keeps the `extracted_at` with which a row came, whatever becomes of it.
+        first_stamp: a column that keeps the `extracted_at` of the batch that inserted the row.
     """
 
     name: str
@@ -54,7 +54,7 @@ class StagingTable:
 
 
 class Batch(ABC, Generic[Rows]):
-    """The open landing transaction; everything in it has the run's new `extracted_at`, which is given as SQL."""
+    """The open landing transaction. All it writes has the same new `extracted_at`, which is given as SQL."""
 
     def __init__(self, run: Run, extracted_at: str) -> None:
         self._run = run
@@ -66,12 +66,12 @@ class Batch(ABC, Generic[Rows]):
 
     @abstractmethod
     def copy(self, temporary: str, columns: Mapping[str, str], rows: Rows) -> None:
-        """Copy rows into a temporary table, which is empty again at commit."""
+        """Copy rows into a temporary table, which is emptied at commit."""
 
     def upsert(self, target: StagingTable, rows: str) -> None:
-        """Insert the rows of a warehouse query over the target's columns; rewrite what differs, nothing else.
+        """Insert the rows of a warehouse query over the target's columns, and rewrite only rows that differ.
 
-        Rows that are there already are left out ahead of the insert, which would lock them, and that is a write, too.
+        Rows that are equal already are left out before the insert. The insert would lock them, and a lock is a write.
         """
         names = list(target.columns)
         values = [name for name in names if name not in target.key]
@@ -91,14 +91,14 @@ class Batch(ABC, Generic[Rows]):
         )
 
     def record_rejects(self, found: Rows, settled: str) -> None:
-        """Write the rejects found that are new or have changed, and resolve those on record that are `settled`.
+        """Write the rejects found that are new or changed, and resolve those on record that are `settled`.
 
-        Postgres compares, by the key, so that the rejects on record cost nothing however many they are.
+        Postgres compares them by the key, so the number of rejects on record costs nothing.
 
         Args:
-            found: over REJECT_COLUMNS. Of several with one key the first in order of reason and original counts.
-            settled: an SQL condition on `ops.rejected_rows as known`: its value was read again, or is gone. What is
-                among those found stays all the same.
+            found: over REJECT_COLUMNS. Of several with one key, the first by reason and original counts.
+            settled: an SQL condition on `ops.rejected_rows as known`: the value was read again, or is gone. A reject
+                that was found again stays open even if the condition holds.
         """
         source, key = literal(self._run.source), ", ".join(REJECT_KEY)
         same = " and ".join(f"known.{name} = found.{name}" for name in REJECT_KEY)
@@ -122,13 +122,13 @@ class Batch(ABC, Generic[Rows]):
 
 
 class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
-    """A batch whose rows are tuples, on the connection that holds the run lock: while it lasts, so does the lock.
+    """A batch whose rows are tuples, on the connection that holds the run lock; the lock lasts as long as it does.
 
-    For some thousand rows: its temporary tables stay with the connection, where DuckDB's pool has them made anew for
-    every batch, which leaves dead rows in the catalog.
+    It suits up to some thousand rows. Its temporary tables stay with the connection. DuckDB's connection pool would
+    make new ones for every batch, which leaves dead rows in the catalog.
 
     Attributes:
-        extracted_at: the stamp. It gets into the run's record if the batch writes any row.
+        extracted_at: the stamp. The run's record gets it if the batch writes any row.
         stamp: the same as SQL.
     """
 
@@ -144,7 +144,7 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
 
     @property
     def connection(self) -> Connection:
-        """The run's, in the middle of the transaction."""
+        """The run's connection, inside the transaction."""
         return self._run.connection
 
     @property
@@ -159,14 +159,14 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
             self._written += max(cursor.rowcount, 0)
 
     def copy(self, temporary: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Copy tuples into a temporary table, instead of those of an earlier copy in this transaction."""
+        """Copy tuples into a temporary table; they replace those of an earlier copy in this transaction."""
         with self._run.connection.cursor() as cursor:
             cursor.execute(f"{temporary_table(temporary, columns)}; delete from pg_temp.{temporary}")
             execute_values(cursor, f"insert into pg_temp.{temporary} values %s", rows, page_size=1000)
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Let the statements of the block fail by themselves: an error takes back what they wrote, nothing before."""
+        """Run the block in a savepoint: an error undoes what the block wrote and nothing before it."""
         written = self._written
         with self._run.connection.cursor() as cursor:
             cursor.execute("savepoint apart")
@@ -180,7 +180,7 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
             cursor.execute("release savepoint apart")
 
     def take_out_invalid_json(self, temporary: str, text: str, key: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Delete the rows of a temporary table whose text is not JSON to Postgres; what is left can be cast.
+        """Delete the rows of a temporary table whose text Postgres does not accept as JSON; the rest can be cast.
 
         Returns:
             The values of the `key` columns of each.
@@ -194,7 +194,7 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
 
 
 def temporary_table(name: str, columns: Mapping[str, str]) -> str:
-    """Statements that make a temporary table, empty again at commit, with an index on its first column."""
+    """Statements that make a temporary table, emptied at commit, with an index on its first column."""
     fields = ", ".join(f"{identifier(column)} {kind}" for column, kind in columns.items())
     return (
         f"create temp table if not exists {name} ({fields}) on commit delete rows;"

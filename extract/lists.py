@@ -1,4 +1,4 @@
-"""What the lists in `vars` of dbt_project.yml may hold. dbt asks the same of them (macros/marts/require_lists.sql)."""
+"""What the lists in `vars` of dbt_project.yml may hold. dbt checks the same (macros/marts/require_lists.sql)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ PRICES = ("open", "high", "low", "close")
 KINDS = ("price", "number", "json")
 FIELDS = {"name", "kind", "description", "dynamic"}
 NAME = re.compile(r"[a-z][a-z0-9_]{0,50}")
-SYMBOL = re.compile(r"[a-z][a-z0-9]{0,30}")  # staging has tables of other sources, and their names have an underscore
-# Columns that the tables, the staging views or the view over all tables have of their own.
+SYMBOL = re.compile(r"[a-z][a-z0-9]{0,30}")  # no underscore: the names of other sources' tables in staging have one
+# Columns that the tables, the staging views or the view over all tables already have.
 TAKEN = {"timestamp", "epoch_minute", "is_usable", "is_history", "extracted_at", "synced_at", "symbol", "timeframe"}
 
 
 def faults_of_lists(variables: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the lists, each in some words that name the value; none where all is well."""
+    """What is wrong with the lists, one short text per fault that names the value; empty if nothing is wrong."""
     lists = {"symbols": list, "timeframes": dict, "candle_columns": list, "around_the_clock": list}
     for name, kind in lists.items():
         if not isinstance(variables.get(name), kind) or (not variables[name] and name != "around_the_clock"):

@@ -1,4 +1,4 @@
-"""Poolers between us and the server: those that give each transaction another session are of no use."""
+"""Detects connection poolers that give each transaction another session; run locks do not work through them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from extract.errors import WarehouseError, WarehouseUnavailableError
 from extract.redaction import complaint
 
 POOLER_ROUNDS = 3
-"""How often a pooler is asked; other clients of it may hide in one round which sessions it gives out."""
+"""How often the check is repeated, because other clients of the pooler can hide the change of session once."""
 
 
 def backend_pid(connection: psycopg2.extensions.connection) -> int:
-    """The pid of the server's process behind a connection: what the client was told is a pooler's invention.
+    """The pid of the server's process behind a connection. A pooler tells the client a made-up one.
 
     Raises:
         psycopg2.Error: the connection is lost.
@@ -25,17 +25,17 @@ def backend_pid(connection: psycopg2.extensions.connection) -> int:
 
 
 def require_session_pooling(connection: psycopg2.extensions.connection) -> None:
-    """Refuse a pooler that gives a connection another session for each transaction: a lock held there means nothing.
+    """Raise an error if a pooler gives the connection another session for each transaction; locks do not hold there.
 
-    A pooler makes up the pid it tells the client, so a direct connection is known by one query. Behind a pooler, a
-    second connection opens a transaction: with pooling by transaction it gets the session the first one has just
-    used, or the first one gets another session then.
+    A pooler tells the client a made-up pid, so one query shows whether the connection is direct. Behind a pooler, a
+    second connection opens a transaction. If the pooler pools by transaction, either the second connection gets the
+    session that the first has just used, or the first gets another session.
 
     Args:
         connection: in autocommit.
 
     Raises:
-        WarehouseError: sessions change.
+        WarehouseError: the session changes between transactions.
     """
     first = backend_pid(connection)
     if first == connection.info.backend_pid:

@@ -1,4 +1,4 @@
-"""The project's own files: what they say, read again only when they have changed on disk."""
+"""The project's own files: their digest and SQL, read again only after a change on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from extract.settings import ROOT, SQL
 
-# What the tables are made of but their data: a change there asks for a full build. The rest of the tree has no say.
+# The files that decide what the tables hold: a change there calls for a full build. No other file matters.
 FOLDERS = ("dbt_project/models", "dbt_project/seeds", "dbt_project/functions", "macros", "sql/staging")
 FILES = ("dbt_project/dbt_project.yml", "sql/warehouse.sql")
 
@@ -18,7 +18,7 @@ Signature = tuple[tuple[str, int, int], ...]  # path, time of change in nanoseco
 
 
 def project_fingerprint() -> str:
-    """A digest of everything the tables are made of but their data: equal digests, equal tables."""
+    """A digest of all files that decide what the tables hold. Equal digests mean equal tables for equal data."""
     return _digest(_signature(*(ROOT / name for name in (*FOLDERS, *FILES))))
 
 
@@ -28,15 +28,15 @@ def schema_script() -> str:
 
 
 def _signature(*places: Path) -> Signature:
-    """What tells whether files have changed: a tick cannot afford to read them all."""
+    """Path, time and size of each file, to see whether any has changed: reading all files each tick takes too long."""
     return tuple(sorted(entry for place in places for entry in _files(place)))
 
 
 def _files(place: Path | str) -> Iterator[tuple[str, int, int]]:
     try:
-        found = os.stat(place)  # noqa: PTH116 - os.scandir's paths are strings, and a tick counts its milliseconds
+        found = os.stat(place)  # noqa: PTH116 - os.scandir's strings are faster, and this runs in every tick
     except OSError:
-        return  # a folder that is not there has no files
+        return  # a missing folder has no files
     if not os.path.isdir(place):  # noqa: PTH112
         yield os.fspath(place), found.st_mtime_ns, found.st_size
         return

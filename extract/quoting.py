@@ -1,4 +1,4 @@
-"""Values and names as SQL text, for the places where DuckDB, SQLite and Postgres take no parameter."""
+"""Values and names as SQL text, where DuckDB, SQLite and Postgres take no parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def literal(text: str) -> str:
 
 
 def printable(name: str) -> str:
-    """A name fit for a line of output: control characters and the like as escapes."""
+    """A name for one line of output: characters that cannot be printed become escapes."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
 
 

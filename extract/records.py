@@ -1,4 +1,4 @@
-"""The records of runs: `ops.sync_runs`, and what is kept tidy with it."""
+"""The records of runs, `ops.sync_runs`, and the regular clean-up of old records and dead rows."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from extract.quoting import identifier
 from extract.warehouse import Connection, Warehouse, complaint
 
 RETENTION_DAYS = 30
-"""How long run records and resolved rejects are kept."""
+"""Days for which run records and resolved rejects are kept."""
 TIDY_EVERY = 100
-"""Runs from one cleaning up to the next: old records, dead rows."""
+"""Runs between two clean-ups of old records and dead rows."""
 TIDY_ROWS = 1000
-"""Records of each kind that one deletion takes at most, so that none takes long."""
+"""The most records that one clean-up deletes of each kind, so that it does not take long."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The record of a run, `ops.sync_runs.run_id`, on the connection that holds the run lock."""
+    """The record of a run (a row of `ops.sync_runs`), written on the connection that holds the run lock."""
 
     run_id: int
     source: str
@@ -31,7 +31,7 @@ class Run:
 
     @classmethod
     def start(cls, connection: Connection, source: str, command: str) -> Run:
-        """Record that a run has begun, and that earlier ones which never ended were interrupted."""
+        """Record that a run has begun. Mark earlier runs that never ended as interrupted."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "update ops.sync_runs set status = 'interrupted', finished_at = clock_timestamp()"
@@ -56,15 +56,15 @@ class Run:
         return self.run_id % TIDY_EVERY == 0
 
     def _tidy(self) -> None:
-        """Delete old records of the source, but for those that later runs read: see `landing.Batch` and `run`."""
+        """Delete old records of the source, except those that later runs still read (see `landing.Batch` and `run`)."""
         with self.connection.cursor() as cursor:
             cursor.execute(
                 "delete from ops.sync_runs where run_id in ("
                 " select run_id from ops.sync_runs"
                 " where source = %(source)s and started_at < clock_timestamp() - make_interval(days => %(days)s)"
-                # the clock of `extracted_at`
+                # the next batch takes its `extracted_at` from it
                 " and extracted_at is distinct from (select max(extracted_at) from ops.sync_runs)"
-                # what the tables were last built of
+                # the next run compares its fingerprint
                 " and run_id is distinct from"
                 " (select max(run_id) from ops.sync_runs"
                 " where source = %(source)s and project_fingerprint is not null)"
@@ -95,7 +95,7 @@ class Run:
     def conclude(self, problems: Sequence[str], *, due_again: float | None = None, **values: Any) -> float:
         """Close the record as `done`, or as `partial` with its problems; return the seconds the run took.
 
-        `due_again` is how many seconds from now the next run is to begin.
+        `due_again` is the seconds from now until the next run.
         """
         if due_again is not None:
             values["due_again_at"] = datetime.now(timezone.utc) + timedelta(seconds=due_again)
@@ -110,7 +110,7 @@ class Run:
         problems: Sequence[str],
         **values: Any,
     ) -> None:
-        """Record work that has ended already and that held no run lock."""
+        """Record work that has already ended and held no run lock."""
         columns = {
             "source": source,
             "command": command,
@@ -143,7 +143,7 @@ class Run:
 
 @contextmanager
 def recorded(connection: Connection, warehouse: Warehouse, source: str, command: str) -> Iterator[Run]:
-    """The record of a run, closed as failed by an exception, where the connection still allows it."""
+    """The record of a run. An exception closes it as failed, if the connection still works."""
     run = Run.start(connection, source, command)
     try:
         yield run
@@ -154,7 +154,7 @@ def recorded(connection: Connection, warehouse: Warehouse, source: str, command:
 
 
 def last_run_was_clean(connection: Connection, source: str) -> bool:
-    """Whether the source's newest run ended and left no model behind, so that only new changes need building."""
+    """Whether the source's newest run ended and no model failed, so that only new changes need a refresh."""
     with connection.cursor() as cursor:
         cursor.execute(
             "select status in ('done', 'partial') and models_failed = 0 from ops.sync_runs"
@@ -166,7 +166,7 @@ def last_run_was_clean(connection: Connection, source: str) -> bool:
 
 
 def built_fingerprint(connection: Connection, source: str) -> str | None:
-    """The digest of the project as all of the source's models were last built of it."""
+    """The digest of the project's files when all of the source's models were last built."""
     with connection.cursor() as cursor:
         cursor.execute(
             "select project_fingerprint from ops.sync_runs"
@@ -178,10 +178,10 @@ def built_fingerprint(connection: Connection, source: str) -> str | None:
 
 
 def vacuum(connection: Connection, relations: Sequence[str]) -> None:
-    """Make the room of dead rows usable again: in the records, in staging and in these relations, if nobody locks them.
+    """Free the space of dead rows in the records, in staging and in these relations; skip tables that are locked.
 
-    Autovacuum looks at shares of dead rows and may come hours apart; tables that are rewritten every 30 seconds stay
-    smaller with less, more often.
+    Autovacuum waits for a share of dead rows and may run hours apart. Tables that change every 30 seconds stay smaller
+    if they are vacuumed more often.
     """
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""Addresses and complaints without their passwords."""
+"""Masks passwords in addresses and error messages."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import psycopg2.extensions
 from extract.errors import WarehouseError
 
 SHORTEST_MASKED = 4
-"""Characters of a secret that is masked wherever it stands; a shorter one, which words may hold, in addresses only."""
+"""Characters from which on a secret is masked anywhere. A shorter one may be part of a word: in addresses only."""
 PASSWORD_IN_ADDRESS = re.compile(r"(://[^/?#@\s]*?:)[^/?#@\s]*(?=@)")
 PASSWORD_BY_NAME = re.compile(r"""\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&'"]*)""", re.IGNORECASE)
 
 
 def redacted(uri: str) -> str:
-    """The URI (or a keyword string) with its passwords masked, fit for a terminal or a log."""
+    """The URI (or a keyword string) with its passwords masked, for a terminal or a log."""
     uri = re.sub(r"(?<=://)([^/?#@]*?:)[^/?#]*@", r"\1***@", uri)
     return PASSWORD_BY_NAME.sub(r"\1***", uri)
 
 
 def complaint(error: BaseException, uri: str) -> str:
-    """What the server, libpq or DuckDB complains of, on one line, without the password."""
-    # DuckDB quotes the whole statement, which may be pages of its own making
+    """The error message of the server, libpq or DuckDB on one line, without the password."""
+    # DuckDB quotes the whole statement, which may be pages long
     words = re.sub(r'(Failed to [\w ]+?) ".*": ', r"\1: ", str(error), flags=re.DOTALL)
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     text = "; ".join(lines) or type(error).__name__
@@ -37,10 +37,10 @@ def complaint(error: BaseException, uri: str) -> str:
 
 
 def require_plausible_uri(uri: str) -> None:
-    """Refuse a URI that libpq would misread, its complaint quoting a piece of the password, or that dbt cannot use.
+    """Raise an error if dbt cannot use the URI, or if libpq would misread it and quote part of the password.
 
     Raises:
-        WarehouseError: it is one of those.
+        WarehouseError: the URI is one of those.
     """
     try:
         given = psycopg2.extensions.parse_dsn(uri)

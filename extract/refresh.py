@@ -1,4 +1,4 @@
-"""Increments that live in the warehouse: the calls of `ops.refresh`."""
+"""Calls `ops.refresh`, which runs the increments that are stored in the warehouse as functions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from extract.warehouse import Connection
 def refresh(connection: Connection, models: Sequence[str]) -> TransformResult:
     """Bring the tables of incremental models up to date, without dbt, in one round trip and one transaction.
 
-    Each is in a subtransaction of its own: one that fails is in `failed` with its reason, the others are done.
+    Each table has a subtransaction: one that fails is in `failed` with its reason, and the others are refreshed.
 
     Args:
-        connection: in autocommit; its plans are kept as long as it is.
+        connection: in autocommit. Postgres keeps the query plans as long as it is open.
         models: names, each after those it depends on.
 
     Raises:
@@ -46,7 +46,7 @@ def built_models(connection: Connection, source: str) -> list[BuiltModel]:
 
 
 def missing_models(connection: Connection, source: str) -> list[str]:
-    """Models that were built once and whose relation is gone: dropped by somebody, or by cascade."""
+    """Models that were built once and whose table or view is gone: somebody dropped it, or a cascade did."""
     with connection.cursor() as cursor:
         cursor.execute(
             "select model from ops.built_models where source = %s and to_regclass(relation) is null order by place",
@@ -56,7 +56,7 @@ def missing_models(connection: Connection, source: str) -> list[str]:
 
 
 def keep_models(connection: Connection, source: str, models: Sequence[BuiltModel]) -> None:
-    """Write down which models a source has, after a build of all of them; nothing is written where nothing differs."""
+    """Store which models a source has, after a build of all of them. If nothing differs, nothing is written."""
     known = built_models(connection, source)
     if list(models) == known:
         return

@@ -1,4 +1,4 @@
-"""Rejects: what a source sent and staging cannot hold, with the reason. They are kept in `ops.rejected_rows`.
+"""Rejects: values that a source sent and staging cannot hold, with the reason. They are kept in `ops.rejected_rows`.
 
 A reject is open until its value can be used, has left the source, or a person has dismissed it. A dismissed reject
 stays closed for as long as the source sends the same value.
@@ -17,9 +17,9 @@ from extract.warehouse import Connection
 REJECT_KEY = ("entity", "row_key", "column_name")
 REJECT_COLUMNS = (*REJECT_KEY, "reason", "original")
 ON_RECORD = "(known.resolved_at is null or known.dismissed_at is not null)"
-"""Condition on `ops.rejected_rows as known`: open, or dismissed and still as it was."""
+"""Condition on `ops.rejected_rows as known`: open, or dismissed and not resolved since."""
 MOST_KEPT = 1_000
-"""Rejects kept of one listing of an API; a source that sends nothing else must not fill the warehouse."""
+"""The most rejects kept of one listing of an API: a source that sends only rejects must not fill the warehouse."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Reject:
     """An item of a reply that cannot land.
 
     Attributes:
-        key: what tells it from others of its reply, or a digest of it where it has nothing of the kind.
-        field: what is wrong.
-        reason: what is wrong with it.
+        key: identifies it within its reply; a digest of the item if it has no id.
+        field: the field that is wrong.
+        reason: what is wrong with the field.
         payload: the item as JSON.
     """
 
@@ -54,7 +54,7 @@ class OpenReject:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which rejects are meant; None is any."""
+    """Selects rejects; None matches any value."""
 
     source: str | None = None
     entity: str | None = None
@@ -63,7 +63,7 @@ class Filter:
 
     @property
     def condition(self) -> str:
-        """As SQL on `ops.rejected_rows`: open rejects that match."""
+        """The SQL condition on `ops.rejected_rows` for the open rejects that match."""
         given = {name: value for name, value in vars(self).items() if value is not None}
         return " and ".join(["resolved_at is null", *(f"{name} = {literal(value)}" for name, value in given.items())])
 
@@ -83,7 +83,7 @@ def count_open(connection: Connection, which: Filter) -> dict[str, int]:
 
 
 def newest_open(connection: Connection, which: Filter, limit: int) -> list[OpenReject]:
-    """The open rejects that match, those found last first; at most `limit`."""
+    """The open rejects that match, newest first; at most `limit`."""
     with connection.cursor() as cursor:
         cursor.execute(
             "select source, entity, row_key, column_name, reason, original, extracted_at from ops.rejected_rows"

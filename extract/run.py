@@ -1,4 +1,4 @@
-"""One run of one source: lock, record, read, land, refresh or build, conclude."""
+"""One run of one source: lock it, record the run, read, land, refresh or build tables, close the record."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Built:
-    """What of the source's models is as the project says.
+    """Whether the source's models in the warehouse match the project's files.
 
     Attributes:
-        fingerprint: of the project as it is.
-        before: of the project as all models were last built of it; None where they never were.
-        missing: models whose relation is gone from the warehouse.
-        clean: whether the run before this one left no model behind.
+        fingerprint: of the project's files now.
+        before: of the files when all models were last built; None if they never were.
+        missing: models whose table or view is gone from the warehouse.
+        clean: whether the previous run brought every model up to date.
     """
 
     fingerprint: str
@@ -47,7 +47,7 @@ class Built:
 
     @property
     def current(self) -> bool:
-        """Whether all models are built of the project as it is."""
+        """Whether all models exist and were built from the files as they are now."""
         return self.before == self.fingerprint and not self.missing
 
 
@@ -56,12 +56,12 @@ class RunContext:
     """What a run works with while it holds the lock.
 
     Attributes:
-        command: what the run record and pg_stat_activity call it.
+        command: the name of the run in its record and in pg_stat_activity.
         connection: holds the run lock; in autocommit.
-        record: of the run; None in a dry run.
         deadline: when to stop waiting for a busy source, on the monotonic clock.
-        stop: when set, reading ends after the step in hand.
-        progress: told of each step.
+        stop: when set, reading ends after the current step.
+        progress: called for each step.
+        records: the run's record; empty in a dry run.
     """
 
     command: str
@@ -83,18 +83,12 @@ class RunContext:
         return self.records[0]
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB session with the warehouse attached; the runner keeps it for the runs to come."""
+        """A DuckDB session with the warehouse attached; the runner keeps it for later runs."""
         return self.runner.duckdb(self.warehouse)
 
 
 class Runner(Generic[R]):
-    """Runs of one source, and what is worth keeping between them: the connection with its plans, and DuckDB.
-
-    Args:
-        settings: the settings.
-        project: the lists.
-        source: whose runs.
-    """
+    """Runs one source. Between runs it keeps the connection, with its query plans, and the DuckDB session."""
 
     def __init__(self, settings: Settings, project: Project, source: Source[R]) -> None:
         self.settings = settings
@@ -103,7 +97,7 @@ class Runner(Generic[R]):
         self._warehouse: Warehouse | None = None
         self._connection: Connection | None = None
         self._duckdb: duckdb.DuckDBPyConnection | None = None
-        self._beyond_dbt: set[str] = set()  # models that fail by dbt, too: not every tick has to wait for it
+        self._beyond_dbt: set[str] = set()  # models that dbt could not build either: dbt is not tried again each tick
 
     def __enter__(self) -> Runner[R]:
         return self
@@ -112,7 +106,7 @@ class Runner(Generic[R]):
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Let go of the warehouse; the next run looks for it anew. For after an error, and for the end."""
+        """Close the connections, after an error or at the end. The next run opens new ones."""
         self._close_duckdb()
         if self._connection is not None:
             self._connection.close()
@@ -120,7 +114,7 @@ class Runner(Generic[R]):
 
     @property
     def warehouse(self) -> Warehouse:
-        """Where rows go; opened, if need be.
+        """The warehouse; opened on first use.
 
         Raises:
             WarehouseError: it cannot be used.
@@ -140,12 +134,12 @@ class Runner(Generic[R]):
     ) -> Outcome[R]:
         """Land what is new in the source, bring its tables up to date, and record the run.
 
-        Refreshed are the tables that what has landed calls for; all of the source, when the run before left some
-        behind. dbt builds instead when the project has changed since, or a relation is gone; with `tests` it builds
-        everything of the source and runs every test.
+        The run refreshes the tables that the landed rows affect, or all tables of the source if the previous run did
+        not bring every one up to date. If the project's files have changed or a table or view is gone, dbt builds
+        instead. With `tests`, dbt builds every model of the source and runs every test.
 
-        `command` is what the run record and pg_stat_activity call the run. A source that another program has locked is
-        waited for `patience` seconds. `due_again` is how many seconds it is until the next run, where somebody knows.
+        `command` names the run in its record and in pg_stat_activity. If another program has locked the source, the
+        run waits up to `patience` seconds. `due_again` is the seconds until the next run, if known.
 
         Raises:
             LockHeldError: another run of the source is at work.
@@ -170,11 +164,11 @@ class Runner(Generic[R]):
         stop: threading.Event | None = None,
         progress: Progress = lambda *_: None,
     ) -> Iterator[RunContext]:
-        """Hold the run lock, with everything at hand that a run needs; nothing is recorded yet.
+        """Hold the run lock and give what a run needs; nothing is recorded yet.
 
         Raises:
             LockHeldError: another run of the source is at work.
-            WarehouseError: the warehouse cannot be used, or broke off inside the block.
+            WarehouseError: the warehouse cannot be used, or fails inside the block.
         """
         deadline = time.monotonic() + patience
         warehouse, connection = self._connect(command)
@@ -213,7 +207,7 @@ class Runner(Generic[R]):
             yield record
 
     def _run(self, run: RunContext, tests: bool) -> Outcome[R]:
-        # a build is certain to come: dbt imports itself and parses the project while the source is read
+        # if dbt has to build, start it now: it loads and parses the project while the source is read
         everything = tests or run.built.before != run.built.fingerprint
         early = self._start_build(run, tests) if everything or run.built.missing else None
         try:
@@ -230,10 +224,10 @@ class Runner(Generic[R]):
         return outcome
 
     def _start_build(self, run: RunContext, tests: bool) -> DbtProcess:
-        """Start dbt on what is not as the project says.
+        """Start dbt on the models that are missing, or on all of them if the project's files have changed.
 
-        Where the project has changed since all of it was built, the tables are computed anew: what their rows are
-        made of may be another rule now. The incremental materialization rewrites only rows that differ.
+        After a change of files every table is computed again, because a rule may have changed. Only rows that differ
+        are rewritten.
         """
         built = run.built
         selection = ["--select", f"tag:{self.source.name}"]
@@ -251,10 +245,10 @@ class Runner(Generic[R]):
         return self._start_build(run, tests=False).wait("building", run.progress)
 
     def refresh(self, run: RunContext, models: Sequence[str] | None) -> TransformResult:
-        """Refresh tables; all of the source, where `models` is None or the run before this one left some behind.
+        """Refresh tables: `models`, or all of the source if that is None or the previous run left some out of date.
 
-        Those that are missing are dbt's to build. Those that fail are left to dbt, once: their table may be another,
-        which dbt mends or explains.
+        Missing tables are left for dbt to build. dbt also tries each failed table once: the table may not fit its
+        model any more, and dbt repairs that or says what is wrong.
         """
         if models is None or not run.built.clean:
             models = [each.model for each in built_models(run.connection, self.source.name) if each.is_incremental]
@@ -282,8 +276,8 @@ class Runner(Generic[R]):
     ) -> float:
         """Close the run's record as `done`, or `partial` with its problems; return the seconds the run took.
 
-        `complete` says that every model of the source was built, though nothing called for it; `due_again` how many
-        seconds it is until the next run, where somebody knows.
+        `complete` says that every model of the source was built on request; `due_again` is the seconds until the next
+        run, if known.
         """
         built_all = (complete or not run.built.current) and not transform.models_failed and not transform.skipped
         if built_all:
@@ -297,9 +291,9 @@ class Runner(Generic[R]):
         )
 
     def start_tests(self) -> DbtProcess:
-        """Start a build with every test of the source, beside the runs to come.
+        """Start a build with every test of the source; runs go on meanwhile.
 
-        It needs no run lock: an increment holds its table's own lock, and a view is replaced in place.
+        It needs no run lock: an increment holds the lock of its own table, and a view is replaced in place.
         """
         name = self.source.name
         process = Dbt(self.settings, self.warehouse, name, f"dbt-{name}-tests").start(
@@ -309,7 +303,7 @@ class Runner(Generic[R]):
         return process
 
     def record_tests(self, started_at: datetime, result: TransformResult) -> None:
-        """Record a build that `start_tests` started: what failed there is looked at again by the next run."""
+        """Record a build that `start_tests` started. The next run refreshes all tables if a model failed there."""
         warehouse, connection = self._connect("build")
         try:
             Run.record_past(
@@ -346,7 +340,7 @@ class Runner(Generic[R]):
         if self._connection is None:
             self._connection = warehouse.connect(command, autocommit=True)
             with self._connection.cursor() as cursor:
-                # Commits need not wait for the disk here: what a crash of the server takes, it takes from the end,
-                # the record that the run is done first, and a run without one has all its tables refreshed again.
+                # Commits do not wait for the disk here. A server crash loses the newest commits first, so the record
+                # that the run is done is lost before its rows, and the next run then refreshes all tables.
                 cursor.execute("set synchronous_commit = off; set jit = off")
         return warehouse, self._connection

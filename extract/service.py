@@ -1,4 +1,4 @@
-"""One unattended service: a steady tick, retries, and each trouble told once when it comes and once when it goes."""
+"""One unattended service: a steady tick, retries, and each problem logged once when it starts and once when it ends."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from extract.source import Outcome
 log = logging.getLogger("tradehouse")
 
 STALLED_AFTER = 3600.0
-"""Seconds after which a tick is taken to hang: on a peer that keeps the connection and says nothing."""
+"""Seconds after which a tick counts as hung, as on a server that keeps the connection open and sends nothing."""
 RETRY_CHORE = 600.0
-"""Seconds before a chore that could not be done is tried again; it may have taken a while to fail."""
+"""Seconds before a failed chore is tried again, because a failing chore may take long."""
 
 
 @dataclass
 class Chore:
-    """What a service does less often than every tick, under the source's run lock.
+    """Work that a service does less often than every tick, under the source's run lock.
 
     Attributes:
-        name: in the log.
-        work: does it if it is due, by what the warehouse knows; returns lines for the log, problems,
-            and seconds until it is due again. Raises what a run raises.
+        name: its name in the log.
+        work: does the work if the run records say it is due. Returns lines for the log, problems, and the seconds
+            until it is due again. Raises what a run raises.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Service:
     """Runs a source until told to stop.
 
     Attributes:
-        runner: of the source.
-        command: what the run records call its runs.
+        runner: runs the source.
+        command: the name of its runs in the run records.
         every: seconds from the start of one tick to the start of the next.
         test_every: seconds between builds with every dbt test, which run beside the ticks; 0: never.
-        chores: what is done less often.
-        stop: set it to end after the step in hand.
-        stalled_after: seconds after which a tick is given up, and the process starts itself anew.
+        chores: work that is done less often.
+        stop: set it to end after the current step.
+        stalled_after: seconds after which a tick counts as hung and the process restarts itself.
     """
 
     runner: Runner[Any]
@@ -84,9 +84,9 @@ class Service:
     _notes: set[str] = field(default_factory=set)
 
     def run(self) -> None:
-        """Tick until stopped. No fault of source, warehouse or project ends it."""
+        """Tick until stopped. No error of the source, the warehouse or the project ends the service."""
         tests = f"all tests every {self.test_every:g} s" if self.test_every else "no tests"
-        log.info("running every %g s, %s; SIGTERM ends after the step in hand", self.every, tests)
+        log.info("running every %g s, %s; SIGTERM ends after the current step", self.every, tests)
         if not self.test_every:
             self._next_tests = math.inf
         due = time.monotonic()
@@ -181,7 +181,7 @@ class Service:
             )
 
     def _report(self, outcome: Outcome[Any]) -> None:
-        """Log what was done, and each trouble when it comes and when it goes."""
+        """Log what was done, and each problem when it starts and when it ends."""
         reading, transform = outcome.reading, outcome.transform
         troubles = {**reading.failed, **transform.failed}
         looked_at = {*reading.parts, *transform.built, "source"}
@@ -202,7 +202,7 @@ class Service:
 
     @contextmanager
     def _enduring(self, step: str) -> Iterator[None]:
-        """Note what goes wrong in a step, and when it no longer does; nothing ends the service."""
+        """Log when a step starts to fail and when it works again. No error ends the service."""
         try:
             yield
         except LockHeldError as held:
@@ -218,9 +218,9 @@ class Service:
             self._clear("lock", step)
 
     def _persistently(self, deadline: float, attempt: Callable[[], Outcome[Any]]) -> Outcome[Any]:
-        """Call until the warehouse answers and the lock is free, or the tick is over: `deadline`, monotonic clock.
+        """Try again until the warehouse answers and the lock is free, or the `deadline` (monotonic clock) has passed.
 
-        The waits are random: two services that tick at the same moments would else meet every time.
+        The waits are random. Otherwise two services with the same tick would collide every time.
         """
         retrying = Retrying(
             retry=retry_if_exception_type((WarehouseUnavailableError, LockHeldError)),
@@ -234,32 +234,32 @@ class Service:
         return outcome
 
     def _tell_of_retry(self, state: RetryCallState) -> None:
-        """Log a warehouse that is away at once: the tick may try again for minutes."""
+        """Log at once that the warehouse does not answer, because the tick may try again for minutes."""
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, WarehouseUnavailableError):
             self._note("run", str(error))
 
     def _note(self, name: str, text: str) -> None:
-        """Log a trouble once, however long it lasts."""
+        """Log a problem once, however long it lasts."""
         if self._trouble.get(name) != text:
             self._trouble[name] = text
             log.error("%s: %s", name, text)
 
     def _tell(self, troubles: Mapping[str, str], looked_at: Set[str]) -> None:
-        """Note each trouble; of what was `looked_at` without finding one, it is over."""
+        """Log each new problem. Whatever was `looked_at` and has no problem now is cleared."""
         for name, text in troubles.items():
             self._note(name, text)
         self._clear(*(looked_at - troubles.keys()))
 
     def _clear(self, *names: str) -> None:
-        """Log that a trouble is over, if it was one."""
+        """Log that a problem has ended, if there was one."""
         for name in names:
             if self._trouble.pop(name, None) is not None:
                 log.info("%s: cleared", name)
 
 
 class _BackgroundTests:
-    """A build with every test beside the ticks; a thread reads what it tells."""
+    """A build with every test that runs beside the ticks; a thread reads its output."""
 
     def __init__(self, process: DbtProcess) -> None:
         self.process = process
@@ -269,12 +269,12 @@ class _BackgroundTests:
 
     @property
     def ended(self) -> bool:
-        """Whether its result is there."""
+        """Whether the build has ended."""
         return not self._reader.is_alive()
 
 
 def serve(service: Service, log_level: str) -> None:
-    """Run a service as the program: logs on stderr, SIGTERM and SIGINT end it."""
+    """Run a service as the whole program: it logs to stderr, and SIGTERM or SIGINT ends it."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     log.setLevel(log_level)
     with stopping_on_signals(service.stop):
@@ -283,14 +283,14 @@ def serve(service: Service, log_level: str) -> None:
 
 @contextmanager
 def starting_anew_after(seconds: float) -> Iterator[None]:
-    """Start this program again, from its own command line and under the same process id, if the block takes longer.
+    """Restart this program, with its own command line and process id, if the block takes longer than `seconds`.
 
-    A thread that waits for an answer that never comes cannot be told to stop. The new program has none of the old
-    one's connections, and the server releases their locks.
+    A thread that waits for an answer that never comes cannot be stopped. The restart closes all connections, and the
+    server then releases their locks.
     """
 
     def start_anew() -> None:
-        log.error("the tick hangs since %g s: starting anew", seconds)
+        log.error("the tick has hung for %g s: restarting", seconds)
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
     watch = threading.Timer(seconds, start_anew)
@@ -304,10 +304,10 @@ def starting_anew_after(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM or SIGINT sets `stop`; a second one ends the process at once, as if nobody had caught it."""
+    """Set `stop` on the first SIGTERM or SIGINT; a second one ends the process at once, as is usual."""
 
     def first(number: int, _: FrameType | None) -> None:
-        log.info("%s: ending after the step in hand; once more ends at once", signal.Signals(number).name)
+        log.info("%s: ending after the current step; a second signal ends at once", signal.Signals(number).name)
         stop.set()
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""The protocol of a source: all that a run and a service know of where rows come from."""
+"""The protocol of a source: all that a run and a service know about a source."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Reading:
-    """What a source's `read` landed, and what it could not.
+    """What `read` landed, and what failed.
 
     Attributes:
-        parts: what was looked at: symbols, categories, accounts.
-        failed: part -> why it could not be read, or not to the end.
-        error: why nothing, or nothing more, could be read of any part.
-        notes: what somebody may want to know and nobody has to mend.
-        rows_read: rows the source gave.
-        rows_changed: of these, new to staging or different there.
+        parts: the parts that were read or tried: symbols, categories, accounts.
+        failed: part -> why it could not be read in full.
+        error: why reading stopped for the source as a whole; None if it did not.
+        notes: lines for the user that need no action.
+        rows_read: rows that came from the source.
+        rows_changed: how many of these were new to staging or different from the row there.
         rows_rejected: values that could not be landed.
-        unit: what a row is called, in the plural.
-        pause: seconds in which a service should ask for nothing more.
+        unit: the word for rows, in the plural.
+        pause: seconds for which a service should send no request.
     """
 
     parts: Sequence[str] = ()
@@ -46,11 +46,11 @@ class Reading:
 
     @property
     def summary(self) -> str:
-        """What was read, for the line a run ends with."""
+        """What was read, for the last line of a run's output."""
         return f"{self.rows_read:,} {self.unit} read, {self.rows_changed:,} changed, {self.rows_rejected:,} rejected"
 
     def details(self) -> dict[str, Any]:
-        """What `--json` tells of it beside the counts."""
+        """Fields that `--json` prints in addition to the counts."""
         return {}
 
 
@@ -62,10 +62,10 @@ class Outcome(Generic[R]):
     """What a run did.
 
     Attributes:
-        run_id: of its record.
-        reading: what was landed.
+        run_id: the id of the run's record.
+        reading: what was read and landed.
         transform: what was built, refreshed and tested.
-        seconds: how long it took.
+        seconds: how long the run took.
     """
 
     run_id: int
@@ -84,7 +84,7 @@ class Outcome(Generic[R]):
         return not self.problems
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The outcome as `--json` prints it."""
         return {
             "success": self.ok,
             "run_id": self.run_id,
@@ -100,10 +100,10 @@ class Outcome(Generic[R]):
 
 
 class Source(ABC, Generic[R]):
-    """Where rows come from. One object serves all runs of a process."""
+    """A place that rows come from. One object serves all runs of a process."""
 
     name: ClassVar[str]
-    """The dbt tag of its models, the name of its run lock, of `sql/staging/<name>.sql` and `docs/<name>.md`."""
+    """Names the dbt tag of its models, its run lock, `sql/staging/<name>.sql` and `docs/<name>.md`."""
 
     @abstractmethod
     def read(self, run: RunContext) -> R:
@@ -115,7 +115,7 @@ class Source(ABC, Generic[R]):
 
     @abstractmethod
     def stale_models(self, reading: R) -> Sequence[str] | None:
-        """The incremental models that what was landed calls for; None: all of the source."""
+        """The incremental models to refresh after this reading; None means all of the source."""
 
     def after(self, run: RunContext, outcome: Outcome[R]) -> None:
-        """Clean up once the models are refreshed: prune, for one."""
+        """Clean up after the models are refreshed, for example prune staging."""

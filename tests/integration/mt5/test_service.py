@@ -51,7 +51,7 @@ def test_a_second_signal_ends_at_once(world: World) -> None:
             "run",
         )
         running.process.send_signal(signal.SIGTERM)
-        running.await_log("once more ends at once")
+        running.await_log("a second signal ends at once")
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(5) == -signal.SIGTERM
 
