@@ -1,4 +1,4 @@
-"""Bars of the MetaTrader 5 collector: read what is new in its file, type it, land it."""
+"""Bars of the MetaTrader 5 collector: read what is new in its file, convert it to types, land it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from extract.sources.mt5.symbols import bar_digest, record_symbols, relation
 from extract.warehouse import Connection
 
 SOURCE = "mt5"
-# A bar outside is no bar: milliseconds instead of seconds, or a terminal without a clock.
+# A later timestamp is an error: milliseconds instead of seconds, or a wrong clock.
 LAST_TIMESTAMP = 4_102_444_800  # 2100-01-01
-# Where a read of all of a file begins: behind it are rows whose timestamp is negative.
+# The start for reading a whole file; low enough to include rows whose timestamp is negative.
 BEFORE_ALL = -(2**62)
-# How many seconds of bars are read at a time when all of the file is: 14 days, or 4,000 bars of five minutes, hold the
+# How many seconds of bars one step reads when the whole file is read. 14 days, or 4,000 bars of five minutes, lock the
 # file for some 30 ms.
 WINDOW = 14 * 86_400
-# Up to so many changed rows go over the run's own connection; more of them are COPYed by DuckDB.
+# Up to so many changed rows go over the run's own connection; if there are more, DuckDB COPYs them.
 ROWS_BY_HAND = 1_000
 KEY = (
     f"case when regexp_full_match(timestamp, '[0-9]+([.]0*)?') and try_cast(timestamp as bigint) < {LAST_TIMESTAMP}"
@@ -41,10 +41,10 @@ def staging_table(symbol: str, columns: Columns) -> StagingTable:
 
 
 def watermarks(connection: Connection, symbols: Iterable[str]) -> dict[str, int | None]:
-    """Newest landed bar of each symbol, Unix seconds, None where nothing has landed.
+    """Newest landed bar of each symbol in Unix seconds; None if the symbol has no landed bar.
 
-    A bar from the future does not count, or it would hide everything that comes before it; 0 where there is no
-    other.
+    A bar from the future does not count, because later runs would then skip all bars before it. The value is 0 if a
+    symbol has only such bars.
     """
     newest = " union all ".join(
         f"select {literal(symbol)}, coalesce("
@@ -59,7 +59,7 @@ def watermarks(connection: Connection, symbols: Iterable[str]) -> dict[str, int 
 
 
 def windows(session: duckdb.DuckDBPyConnection, path: Path, symbol: str) -> Iterator[tuple[int, int | None]]:
-    """All of a symbol's rows in spans of `WINDOW` seconds, as `since` and `until` for `extract`; gaps are skipped.
+    """Spans of `WINDOW` seconds that cover all rows of a symbol: `since` and `until` for `extract`; gaps are skipped.
 
     Raises:
         SourceError: the file as a whole cannot be read.
@@ -72,7 +72,7 @@ def windows(session: duckdb.DuckDBPyConnection, path: Path, symbol: str) -> Iter
             break
         yield since, until
         since = first = following
-    yield since, None  # what is no number sorts behind the numbers
+    yield since, None  # a timestamp that is not a number sorts after all numbers
 
 
 def extract(
@@ -84,10 +84,11 @@ def extract(
 ) -> Extraction:
     """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the session.
 
-    `until` (exclusive) leaves out later bars, and with them every row whose timestamp is no number.
+    `until` (exclusive) leaves out later bars, and with them every row whose timestamp is not a number.
 
-    Leaves two tables there: `mt5_delta` (symbol and the columns, typed) and `mt5_rejects` (REJECT_COLUMNS: what
-    could not be typed). A symbol that cannot be read is `failed` in the outcome and stops no other.
+    This makes two tables in the session: `mt5_delta` (symbol and the columns, typed) and `mt5_rejects` (over
+    REJECT_COLUMNS: the values that could not be typed). A symbol that cannot be read is `failed` in the outcome; the
+    others are still read.
 
     Raises:
         SourceError: the file as a whole cannot be read.
@@ -100,15 +101,15 @@ def extract(
 def _type_values(session: duckdb.DuckDBPyConnection, columns: Columns) -> None:
     """Split `mt5_raw` into typed rows and rejects.
 
-    Rows without a usable key are rejects as a whole. Any other row lands, with NULL where a value could not
-    be read; whether it makes a candle is decided in SQL.
+    A row without a valid timestamp is a reject as a whole. Any other row lands, with NULL for each value that could not
+    be read. SQL decides later whether the row makes a candle.
     """
-    # a NUL is no character to Postgres, and a key is what its reject goes by
+    # Postgres text cannot hold a NUL, and the timestamp is the key of its reject
     session.execute(
         "create or replace temp view mt5_keyed as"
         f" select * replace (replace(timestamp, chr(0), '\\0') as timestamp), {KEY} as key from mt5_raw"
     )
-    # a table made without the primary key may repeat a timestamp: the row written last counts
+    # a table without a primary key may repeat a timestamp: the row written last counts
     session.execute(
         f"""
         delete from mt5_raw where rowid in (
@@ -133,12 +134,12 @@ def _type_values(session: duckdb.DuckDBPyConnection, columns: Columns) -> None:
 
 
 def _is_number(name: str) -> str:
-    """Condition: the text is a number. DuckDB takes 1_000 for one too; nobody else does."""
+    """Condition: the text is a number. DuckDB would also accept 1_000, which is not one elsewhere."""
     return f"(not contains({name}, '_') and try_cast({name} as double) is not null)"
 
 
 def _collect_rejects(session: duckdb.DuckDBPyConnection, columns: Columns) -> None:
-    """Fill `mt5_rejects` with what `_type_values` could not type, in its original words."""
+    """Fill `mt5_rejects` with the values that `_type_values` could not type, as they were in the file."""
     unreadable = {name: f"({name} is not null and not {_is_number(name)})" for name in columns.numbers} | {
         name: f"contains({name}, chr(0))" for name in columns.texts
     }
@@ -171,10 +172,10 @@ def compare(
     grids: Iterable[int],
     until: int | None = None,
 ) -> None:
-    """Find out what of the bars read differs from the warehouse; `since` and `until` as they were read.
+    """Find which of the bars read differ from the warehouse; `since` and `until` are those of the reading.
 
-    Fills in each outcome's `rows_changed`, `rejects` and final status, and which of the `grids` (lengths in
-    minutes) have changed. Leaves `mt5_changed`, `mt5_withdrawn`, `rejects_new` and `rejects_gone` for `land`.
+    This fills in the counts and the final status of each outcome, and which of the `grids` (lengths in minutes) have
+    changed. It makes `mt5_changed`, `mt5_withdrawn`, `rejects_new` and `rejects_gone` in the session for `land`.
     """
     _find_changed(session, extraction.columns, since, until)
     find_withdrawn(session, connection, extraction)
@@ -209,7 +210,7 @@ def compare(
 
 
 def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, since: Mapping[str, int | None]) -> None:
-    """Write what `compare` found, in one transaction; nothing where nothing differs."""
+    """Write what `compare` found, in one transaction. If nothing differs, nothing is written."""
     changed = [symbol for symbol, outcome in extraction.outcomes.items() if outcome.rows_changed]
     loaded = [symbol for symbol in changed if since[symbol] is None]
     rejects = session.execute("select (select count(*) from rejects_new) + (select count(*) from rejects_gone)")
@@ -222,7 +223,7 @@ def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, s
             withdraw(session, rows_batch)
     elif changed or rejects_differ:
         with landing(session, run) as batch:
-            for symbol in loaded:  # they are empty, or were when this run began
+            for symbol in loaded:  # their staging tables were empty when this run began
                 batch.load(staging_table(symbol, extraction.columns), _changed_rows(symbol, extraction.columns))
             rest = [symbol for symbol in changed if symbol not in loaded]
             _update(batch, extraction.columns, rest, rejects_differ, lambda query: query)
@@ -230,7 +231,7 @@ def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, s
 
 
 def record(run: Run, extraction: Extraction) -> None:
-    """Put the counts into the run's record, and how each symbol was found into its own."""
+    """Store the counts in the run's record, and the state of each symbol in `ops.sync_symbols`."""
     run.update(rows_read=extraction.rows_read, rows_changed=extraction.rows_changed, rows_rejected=extraction.rejects)
     record_symbols(
         run.connection,
@@ -251,7 +252,7 @@ def record(run: Run, extraction: Extraction) -> None:
 def _update(
     batch: Batch[Rows], columns: Columns, symbols: Sequence[str], rejects: int, rows: Callable[[str], Rows]
 ) -> None:
-    """Upsert what has changed of symbols, and the rejects, if any; `rows` makes of a query what the batch takes."""
+    """Upsert the changed rows of symbols and the rejects; `rows` turns a query into the form that the batch takes."""
     if symbols:
         names = ", ".join(columns.names)
         listed = ", ".join(map(literal, symbols))
@@ -272,7 +273,7 @@ def _changed_rows(symbol: str, columns: Columns) -> str:
 def _find_changed(
     session: duckdb.DuckDBPyConnection, columns: Columns, since: Mapping[str, int | None], until: int | None
 ) -> None:
-    """Make the view `mt5_changed`: the bars that the warehouse lacks or has with other values."""
+    """Make the view `mt5_changed`: bars that the warehouse lacks or has with other values."""
     names = ", ".join(columns.names)
     end = "" if until is None else f" and timestamp < {until}"
     staged = " union all ".join(
@@ -289,7 +290,7 @@ def _find_changed(
     )
     session.execute("create or replace temp table mt5_differing as from mt5_delta except from mt5_staged")
     session.execute("create or replace temp view mt5_changed as from mt5_differing")
-    # a bar older than all that staging has of the time read: it may have been there and been pruned
+    # a bar older than all bars that staging has in this span: it may have landed before and been pruned
     old = "from mt5_differing semi join mt5_oldest on {}".format(
         "mt5_differing.symbol = mt5_oldest.symbol and mt5_differing.timestamp < mt5_oldest.timestamp"
     )
@@ -303,9 +304,9 @@ def _find_changed(
 
 
 def _leave_out_pruned(session: duckdb.DuckDBPyConnection, columns: Columns, old: str) -> None:
-    """Take the bars that are as they were when staging let go of them out of `mt5_changed`.
+    """Remove from `mt5_changed` the bars that have not changed since staging pruned them.
 
-    A candle is made of all bars of its minute, so one changed bar brings the others of its minute back.
+    A candle is made from all bars of its minute, so if one bar has changed, the others of its minute stay too.
     """
     pruned_as_it_is = (
         "select symbol, timestamp from mt5_questioned as bar join ops.pruned_bars using (symbol, timestamp)"

@@ -1,8 +1,8 @@
 """The file a MetaTrader 5 collector writes: which tables it has, and its bars as raw text.
 
-The read is one statement through `sqlite_query`, so that all symbols come from one snapshot and SQLite is
-released at once. DuckDB's attached scan is not used: it reads slices of a table on separate connections,
-tears rows written together and can drop the newest one (see DECISIONS.md).
+One statement through `sqlite_query` reads all symbols, so they come from one snapshot and the file is locked only
+briefly. DuckDB's own scan of SQLite tables is not used. It reads parts of a table on separate connections, so it can
+miss some of the rows written together and drop the newest one (see DECISIONS.md).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from extract.settings import Columns, symbol_of
 
 @dataclass
 class SymbolOutcome:
-    """What became of one symbol in a run.
+    """The result for one symbol in a run.
 
     `status` is `landed`, `unchanged`, `empty` (its table has no rows), `missing` (no table) or `failed`.
     """
@@ -33,22 +33,22 @@ class SymbolOutcome:
     table: str | None = None
     rows_read: int = 0
     rows_changed: int = 0
-    rows_new: int = 0  # of those changed, the ones staging had no bar for
-    rows_withdrawn: int = 0  # of those changed, bars of the future that the file no longer has
-    rows_gone: int = 0  # bars staging has of the time read, and the file has not
+    rows_new: int = 0  # of those changed, the ones that staging did not have
+    rows_withdrawn: int = 0  # of those changed, future bars that the file no longer has
+    rows_gone: int = 0  # bars of the span read that staging has and the file has not
     rejects: int = 0
     newest: int | None = None  # Unix seconds, among the rows read
     error: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether the symbol needs nobody's attention."""
+        """Whether the symbol needs no action."""
         return self.status in {"landed", "unchanged", "empty"}
 
 
 @dataclass
 class Extraction:
-    """What one pass over the file gave, symbol by symbol; rows lie in the session's table `mt5_delta`."""
+    """The result of one read of the file, by symbol; the rows are in the session's table `mt5_delta`."""
 
     outcomes: dict[str, SymbolOutcome]
     columns: Columns
@@ -56,16 +56,16 @@ class Extraction:
     changed_grids: set[tuple[str, int]] = field(default_factory=set)
     """(symbol, minutes) of every grid on which a changed row lies."""
     error: str | None = None
-    """Why there are no outcomes: what kept the whole file from being read."""
+    """Why the file could not be read at all; there are no outcomes then."""
 
     @property
     def ok(self) -> bool:
-        """Whether file and symbols need nobody's attention."""
+        """Whether file and symbols need no action."""
         return not self.problems
 
     @property
     def problems(self) -> list[str]:
-        """What needs attention, each in one line."""
+        """What needs action, each in one line."""
         file = [self.error] if self.error else []
         return file + [f"{name}: {outcome.error}" for name, outcome in self.outcomes.items() if not outcome.ok]
 
@@ -94,8 +94,8 @@ def read_file(
 ) -> Extraction:
     """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the table `mt5_raw`.
 
-    `until` (exclusive) leaves out later bars, and with them every row whose timestamp is no number. A symbol that
-    cannot be read is `failed` in the outcome and stops no other.
+    `until` (exclusive) leaves out later bars, and with them every row whose timestamp is not a number. A symbol that
+    cannot be read is `failed` in the outcome; the others are still read.
 
     Raises:
         SourceError: the file as a whole cannot be read.
@@ -112,7 +112,7 @@ def read_file(
 
 
 def next_timestamp(session: duckdb.DuckDBPyConnection, path: Path, symbol: str, since: int, until: int) -> int | None:
-    """The oldest of a symbol's bars from `since` on and before `until`, Unix seconds; None where there is none.
+    """The oldest of a symbol's bars from `since` on and before `until`, Unix seconds; None if there is none.
 
     Raises:
         SourceError: the file as a whole cannot be read.
@@ -130,13 +130,13 @@ def next_timestamp(session: duckdb.DuckDBPyConnection, path: Path, symbol: str, 
         except duckdb.Error as error:
             if _is_locked(error):
                 raise _locked(error, path) from None
-            return None  # whoever reads the symbol's bars will find out why
+            return None  # reading the symbol's bars reports the reason
     return None if oldest is None else int(oldest)
 
 
 @contextmanager
 def _attached(session: duckdb.DuckDBPyConnection, path: Path) -> Iterator[None]:
-    """The file as `mt5`. DuckDB opens it for each query and keeps no lock between them."""
+    """Attach the file as `mt5`. DuckDB opens it for each query and holds no lock between queries."""
     require_sqlite_file(path)
     session.execute(f"attach {literal(str(path))} as mt5 (type sqlite, read_only)")
     try:
@@ -148,7 +148,7 @@ def _attached(session: duckdb.DuckDBPyConnection, path: Path) -> Iterator[None]:
 def _find_tables(
     session: duckdb.DuckDBPyConnection, path: Path, columns: Columns, symbols: Sequence[str]
 ) -> tuple[Extraction, dict[str, str]]:
-    """Match the file's tables to the symbols; symbols without a usable table are settled in the outcome."""
+    """Match the file's tables to the symbols; a symbol without a valid table gets its error in the outcome."""
     outcomes = {symbol: SymbolOutcome(symbol) for symbol in symbols}
     candidates: dict[str, list[str]] = {}
     ignored = []
@@ -179,9 +179,9 @@ def _find_tables(
 
 
 def _table_names(session: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
-    """Names of the file's tables and views; bytes that are no UTF-8 show as escapes, so that no symbol has any."""
+    """Names of the file's tables and views; bytes that are not UTF-8 become escapes, so they match no symbol."""
     try:
-        # as hex, because DuckDB refuses a whole answer for one such byte
+        # as hex, because DuckDB rejects the whole result for one such byte
         found = _sqlite(
             session,
             "select hex(name) as name from sqlite_master"
@@ -197,9 +197,9 @@ def _table_names(session: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
 def _complete(
     session: duckdb.DuckDBPyConnection, path: Path, extraction: Extraction, tables: Mapping[str, str]
 ) -> dict[str, str]:
-    """The tables that have all columns; the others are failed in the outcome.
+    """The tables that have all columns; the others are `failed` in the outcome.
 
-    Asked one by one: SQLite answers with an error for a view of a table that is gone, and that fails alone.
+    Each table has its own query, so that an error for one (such as a view of a dropped table) does not stop the others.
     """
     complete = {}
     for symbol, table in tables.items():
@@ -222,7 +222,7 @@ def _complete(
 
 
 def _read(session: duckdb.DuckDBPyConnection, path: Path, selects: Mapping[str, str], extraction: Extraction) -> None:
-    """Fill `mt5_raw` (every value as text) in one statement; symbol by symbol only where that one fails."""
+    """Fill `mt5_raw` (every value as text) in one statement; if that fails, symbol by symbol."""
     texts = ", ".join(f"{name} varchar" for name in ("symbol", *extraction.columns.names))
     session.execute(f"create or replace temp table mt5_raw ({texts})")
     if not selects:
@@ -243,10 +243,10 @@ def _read(session: duckdb.DuckDBPyConnection, path: Path, selects: Mapping[str, 
 
 
 def _select(symbol: str, table: str, columns: Columns, since: int | None, until: int | None) -> str:
-    """SQLite's side: every value as text."""
+    """The SELECT that SQLite runs: every value as text."""
     key, *values = map(identifier, columns.names)
     cells = [
-        # a whole number is one, whatever its storage class: 26 digits of 1736121600.0 are 1736121599.99…
+        # a whole number stored as real becomes an integer: with 26 digits 1736121600.0 would be 1736121599.99…
         f"case when typeof({key}) = 'real' and {key} = cast({key} as integer) then cast({key} as integer)"
         f" else {key} end as {key}"
     ]
@@ -256,13 +256,13 @@ def _select(symbol: str, table: str, columns: Columns, since: int | None, until:
         return f'{select} where "timestamp" >= {since or 0} and "timestamp" < {until}'
     if since is None:
         return select
-    # text and blobs sort after every number, so the WHERE keeps them; NULL it does not. As an OR it would cost the
-    # index and read the whole table, and on its own it costs nothing where the key is the primary key
+    # text and blobs sort after every number, so the WHERE keeps them, but not NULL. With an OR, SQLite would not use
+    # the index and read the whole table; a second SELECT costs nothing if timestamp is the primary key
     return f'{select} where "timestamp" >= {since} union all {select} where "timestamp" is null'
 
 
 def _copy_raw(session: duckdb.DuckDBPyConnection, columns: Columns, select: str) -> None:
-    """Run SQLite's side into `mt5_raw`; bytes that are no UTF-8, which DuckDB cannot keep as text, become x'…'."""
+    """Copy a SQLite query's result into `mt5_raw`; text that is not UTF-8, which DuckDB cannot hold, becomes x'…'."""
     cells = ", ".join(
         f"coalesce(try(decode(encode({name}))), 'x''' || hex(encode({name})) || '''')" for name in columns.names
     )
@@ -284,7 +284,7 @@ def _locked(error: duckdb.Error, path: Path) -> SourceBusyError:
 
 
 def _reason(error: duckdb.Error, path: Path) -> str:
-    """The last clause of DuckDB's message, which is SQLite's own words, or what they mean here."""
+    """SQLite's own message, the last part of DuckDB's, or what it means in this case."""
     first_line = str(error).splitlines()[0]
     words = first_line.rsplit('": ', 1)[-1].removeprefix("Invalid Input Error: ")
     if "readonly database" in words or "unable to open database" in words:
@@ -293,6 +293,6 @@ def _reason(error: duckdb.Error, path: Path) -> str:
                 f"it is in WAL mode, where a reader needs {path.name}-shm; this user can neither read nor make it in "
                 f"{path.parent}: start the collector, or let this user write to that directory"
             )
-        if "readonly database" in words:  # SQLite's answer to a read-only reader that finds a hot journal
+        if "readonly database" in words:  # a read-only reader gets this error if it finds a hot journal
             return "its writer broke off in mid-transaction, and only a writer may roll that back: start the collector"
     return words

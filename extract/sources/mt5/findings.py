@@ -1,4 +1,4 @@
-"""What a comparison finds beside changed bars: bars that were withdrawn, and tables of rejects only."""
+"""Finds bars that the file has withdrawn, and symbols whose table holds only rejects."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ EMPTY_VALUE = "1.7976931348623157e308"
 
 
 def find_withdrawn(session: duckdb.DuckDBPyConnection, connection: Connection, extraction: Extraction) -> None:
-    """Fill `mt5_withdrawn`: bars of the future that staging has and the file, within the time read, no longer.
+    """Fill `mt5_withdrawn`: future bars of the span read that staging has and the file no longer has.
 
-    Any other bar that is gone from the file is history. One that nobody can have traded yet was a wrong clock, which
-    somebody has put right.
+    A future bar comes from a wrong clock; when it is gone, the clock was corrected. Any other bar that is gone from the
+    file is history and stays.
     """
     read = ", ".join(literal(name) for name, each in extraction.outcomes.items() if each.status in READ) or "''"
     session.execute(
@@ -41,7 +41,7 @@ def withdraw(session: duckdb.DuckDBPyConnection, batch: Batch[Rows]) -> None:
 
 
 def fail_without_bars(session: duckdb.DuckDBPyConnection, connection: Connection, extraction: Extraction) -> None:
-    """Fail the symbols whose rows are rejects, all of them, and that have no bar in staging either."""
+    """Mark symbols as failed if all their rows are rejects and staging has no bar of them either."""
     usable = " and ".join(f"{{0}} > '-infinity' and {{0}} < {EMPTY_VALUE}".replace("{0}", price) for price in PRICES)
     with_bar = {name for (name,) in session.execute(f"select distinct symbol from mt5_delta where {usable}").fetchall()}
     for symbol, outcome in extraction.outcomes.items():

@@ -1,7 +1,7 @@
-"""Reconciliation: all of the SQLite file against staging, staging against the tables, and the repair of both.
+"""Reconciliation: compares the whole SQLite file with staging, and staging with the tables, and repairs both.
 
-A run looks at the newest bars only, an hour back by default. What changes behind that, in the file or in the
-tables, is found here.
+A run reads only the newest bars, by default one hour back. Reconciliation finds older changes, in the file or in the
+tables.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from extract.warehouse import value
 
 @dataclass
 class SymbolReconciliation:
-    """What was found of one symbol. Counts are of bars, `candles` of rows of its nine tables.
+    """The result for one symbol. The counts are of bars, except `candles`: rows of its nine tables.
 
     Attributes:
         symbol: lower case.
         read: bars in the file.
-        new: bars the warehouse had never seen.
-        changed: bars it had with other values.
-        gone: bars staging has and the file has not. They are left alone: files are cut, too.
-        candles: candles that were missing, surplus or different from what staging calls for.
-        error: why the symbol could not be reconciled, or not to the end.
+        new: bars that the warehouse never had.
+        changed: bars that the warehouse had with other values.
+        gone: bars in staging that are not in the file. They are kept, because old bars are cut from files.
+        candles: candles that were missing, surplus or different from their bars in staging.
+        error: why the symbol could not be reconciled in full.
     """
 
     symbol: str
@@ -46,7 +46,7 @@ class SymbolReconciliation:
 
 @dataclass
 class Reconciliation:
-    """What was found and, but for a dry run, repaired."""
+    """What was found and, unless it is a dry run, repaired."""
 
     symbols: list[SymbolReconciliation]
     dry_run: bool
@@ -54,7 +54,7 @@ class Reconciliation:
 
     @property
     def summary(self) -> str:
-        """All of it in one line."""
+        """The result in one line."""
         bars = sum(each.new + each.changed for each in self.symbols)
         candles = sum(each.candles for each in self.symbols)
         if self.dry_run:
@@ -80,7 +80,7 @@ def reconcile(
     patience: float = PATIENCE,
     progress: Progress = lambda *_: None,
 ) -> Reconciliation:
-    """Compare all bars of symbols in the file with staging and their candles with staging; repair what differs.
+    """Compare all bars of the symbols in the file with staging, and staging with the candle tables; repair differences.
 
     A dry run writes nothing, not even a run record.
 
@@ -106,9 +106,10 @@ def reconcile(
 
 
 def seconds_until_due(runner: Runner[Mt5Reading], every: float) -> float:
-    """Seconds until the next reconciliation of all symbols, if there is to be one `every` so many seconds.
+    """Seconds until the next reconciliation of all symbols is due, at one `every` so many seconds.
 
-    The last one, or else the first run at all, is looked up in the run records, so that restarts do not matter.
+    The time counts from the last reconciliation in the run records, or from the first run if there was none. So a
+    restart of the service changes nothing.
 
     Raises:
         LockHeldError, WarehouseError: as `reconcile`.
@@ -125,7 +126,7 @@ def seconds_until_due(runner: Runner[Mt5Reading], every: float) -> float:
 
 
 def reconciliation_chore(every: float) -> Chore:
-    """The reconciliation as a service does it: all symbols, once `every` so many seconds."""
+    """The chore with which a service reconciles all symbols, once `every` so many seconds."""
 
     def work(runner: Runner[Mt5Reading]) -> tuple[Sequence[str], Sequence[str], float]:
         wait = seconds_until_due(runner, every)
@@ -139,7 +140,7 @@ def reconciliation_chore(every: float) -> Chore:
 
 
 class _Reconciler:
-    """One reconciliation at work; without a record it writes nothing."""
+    """Does one reconciliation; without a record it writes nothing."""
 
     def __init__(self, run: RunContext, source: Mt5Source, symbols: Sequence[str], record: Run | None) -> None:
         self._run = run
@@ -148,7 +149,7 @@ class _Reconciler:
         self._result = Reconciliation([SymbolReconciliation(symbol) for symbol in symbols], dry_run=record is None)
 
     def all(self) -> Reconciliation:
-        """Bars first, then the candles made of them."""
+        """Reconcile the bars first, then the candles made from them."""
         result, run = self._result, self._run
         changed: set[str] = set()
         for number, each in enumerate(result.symbols):
@@ -162,7 +163,7 @@ class _Reconciler:
         return result
 
     def _bring_up_to_date(self, tables: Sequence[str]) -> TransformResult:
-        """The tables whose bars have changed; all of them, where the run before may have left some behind."""
+        """Refresh the tables whose bars have changed, or all if the previous run left some out of date."""
         run = self._run
         if not run.built.current:
             return run.runner.build(run)
@@ -194,7 +195,7 @@ class _Reconciler:
         return tables
 
     def _candles(self) -> None:
-        """Compare the tables with staging by the project's own test of that; repair by a full refresh in place."""
+        """Compare the tables with staging by the dbt test `candles_match_bars`; repair by a full refresh in place."""
         result, run = self._result, self._run
         differing = self._test_candles(result.symbols)
         for each in result.symbols:
@@ -210,7 +211,7 @@ class _Reconciler:
                 each.error = f"{still[each.symbol]} candles still differ from staging after their tables were rebuilt"
 
     def _test_candles(self, symbols: Sequence[SymbolReconciliation]) -> dict[str, int]:
-        """How many candles of each symbol are not what staging calls for, where there are any."""
+        """How many candles of each symbol differ from their bars in staging; symbols without any are left out."""
         names = {f"candles_match_bars_stg_mt5__{each.symbol}_{each.symbol}": each for each in symbols}
         step = "comparing staging with the tables"
         tested = self._run.dbt.run("test", "--select", *names, step=step, progress=self._run.progress)

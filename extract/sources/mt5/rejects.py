@@ -1,4 +1,4 @@
-"""Rejects of bars: those of the rows just read against those on record, by sets in DuckDB."""
+"""Rejects of bars: compares those of the rows just read with those on record, in DuckDB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from extract.quoting import literal
 from extract.records import Run
 from extract.rejects import ON_RECORD, REJECT_COLUMNS, REJECT_KEY
 
-# From here to the year 2286, timestamps have ten digits: as text they sort as they do as numbers.
+# From here to the year 2286, timestamps have ten digits, so they sort as text in the order of numbers.
 TEN_DIGITS = 1_000_000_000
 KEYS = ", ".join(REJECT_KEY)
 
@@ -20,17 +20,17 @@ KEYS = ", ".join(REJECT_KEY)
 def diff_rejects(
     session: duckdb.DuckDBPyConnection, source: str, since: Mapping[str, int | None], until: int | None
 ) -> None:
-    """Compare the rejects of a read, in the table `mt5_rejects`, with those on record of the symbols and time read.
+    """Compare the rejects in the table `mt5_rejects` with those on record for the same symbols and time.
 
-    Leaves two tables in the session: `rejects_new` (over REJECT_COLUMNS: not on record, or with another value there)
-    and `rejects_gone` (over REJECT_KEY: the bar was read, and this value of it is no reject any more).
+    This makes two tables in the session: `rejects_new` (over REJECT_COLUMNS: not on record, or with another value
+    there) and `rejects_gone` (over REJECT_KEY: the bar was read again and the value is no longer a reject).
     """
     bad_keys = session.execute("select distinct entity from mt5_rejects where column_name = 'timestamp'").fetchall()
     known = " union all ".join(_on_record(source, since, until, {symbol for (symbol,) in bad_keys}))
     session.execute(
         f"create or replace temp table rejects_known as from postgres_query({literal(ALIAS)}, {literal(known)})"
     )
-    # one of each key first: which one that is must not depend on what is on record
+    # choose one per key before comparing, so that the choice does not depend on what is on record
     session.execute(
         "create or replace temp table rejects_new as"
         f" from (select distinct on ({KEYS}) {', '.join(REJECT_COLUMNS)} from mt5_rejects order by {KEYS}, reason,"
@@ -51,10 +51,10 @@ def diff_rejects(
 def _on_record(
     source: str, since: Mapping[str, int | None], until: int | None, with_bad_keys: Set[str]
 ) -> Iterator[str]:
-    """Queries for the rejects on record that the rows just read can concern, which the primary key finds.
+    """Queries for the rejects on record that may belong to the rows just read; they use the primary key.
 
-    They may give more: timestamps of fewer than ten digits do not sort as text as they do as numbers. Rejects of a
-    whole row have a key that is no time, and are asked for where this read has any.
+    They may return more: timestamps of fewer than ten digits do not sort as text in the order of numbers. The key of a
+    rejected whole row is not a time, so those are queried only if this read has any.
     """
     select = f"select {', '.join(REJECT_COLUMNS)} from ops.rejected_rows as known where source = {literal(source)}"
     for symbol, start in since.items():
@@ -75,7 +75,7 @@ def resolve_rejects(batch: Batch[Rows], found: Rows, gone: Rows) -> None:
 
 
 class WholeFile:
-    """The rejects of all spans of a symbol's table, to resolve those on record that the file no longer has."""
+    """Collects the rejects of all spans of a symbol's table, to resolve those that the file no longer has."""
 
     def __init__(self, session: duckdb.DuckDBPyConnection, symbol: str) -> None:
         self._session = session
@@ -84,11 +84,11 @@ class WholeFile:
         session.execute(f"create or replace temp table rejects_in_file ({fields})")
 
     def add(self) -> None:
-        """Take in the rejects of the span just read."""
+        """Add the rejects of the span just read."""
         self._session.execute(f"insert into rejects_in_file select distinct {KEYS} from mt5_rejects")
 
     def resolve_departed(self, run: Run) -> None:
-        """Resolve what is on record and in no span."""
+        """Resolve the rejects on record that no span had."""
         known = (
             f"select {KEYS} from ops.rejected_rows as known"
             f" where source = {literal(run.source)} and entity = {literal(self._symbol)} and {ON_RECORD}"

@@ -1,4 +1,4 @@
-"""How many rows a candle table keeps: a row of `ops.settings`, so that every run of a warehouse keeps the same."""
+"""How many rows a candle table keeps. `ops.settings` holds the number, so that every run uses the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def row_cap(connection: Connection) -> int | None:
 
 
 def set_row_cap(connection: Connection, rows: int) -> None:
-    """Change the number; the next refresh of each table prunes it, or fills it from what staging has."""
+    """Change the number. The next refresh of each table prunes it, or fills it from staging."""
     with connection.cursor() as cursor:
         cursor.execute(
             "insert into ops.settings as known (name, value) values ('max_rows_per_table', %s)"
@@ -25,10 +25,10 @@ def set_row_cap(connection: Connection, rows: int) -> None:
 
 
 def settle_row_cap(connection: Connection, given: int | None) -> None:
-    """Write down the number with the first run; later ones have to agree, or one would prune what another kept.
+    """Store the number in the first run. Later runs must agree with it, or one would prune what another keeps.
 
     Raises:
-        SettingsError: MAX_ROWS_PER_TABLE says something else than the warehouse.
+        SettingsError: MAX_ROWS_PER_TABLE differs from the number in the warehouse.
     """
     known = row_cap(connection)
     if known is None:

@@ -25,7 +25,7 @@ LATEST = bars.LAST_TIMESTAMP - 1
 
 @dataclass(kw_only=True)
 class Mt5Reading(Reading):
-    """What was read of the file, symbol by symbol."""
+    """What was read from the file, by symbol."""
 
     extraction: Extraction
 
@@ -49,7 +49,7 @@ class Mt5Source(Source[Mt5Reading]):
         self._project = project
 
     def read(self, run: RunContext) -> Mt5Reading:
-        """Land the bars from `LOOKBACK_MINUTES` before each symbol's newest on."""
+        """Land each symbol's bars, starting `LOOKBACK_MINUTES` before its newest landed bar."""
         settle_row_cap(run.connection, self._settings.max_rows_per_table)
         newest = bars.watermarks(run.connection, self._project.symbols)
         lookback = self._settings.lookback_minutes * 60
@@ -63,7 +63,7 @@ class Mt5Source(Source[Mt5Reading]):
         return _reading(extraction)
 
     def extract(self, run: RunContext, since: Mapping[str, int | None], until: int | None = None) -> Extraction:
-        """Read bars, as `bars.extract`; a file that stays locked is no exception, but an extraction with an error."""
+        """Read bars as `bars.extract` does; if the file stays locked, return an extraction with an error."""
         retrying = Retrying(
             retry=retry_if_exception_type(SourceBusyError),
             wait=wait_random_exponential(multiplier=0.1, max=2.0),
@@ -78,11 +78,11 @@ class Mt5Source(Source[Mt5Reading]):
         return extraction
 
     def stale_models(self, reading: Mt5Reading) -> Sequence[str]:
-        """The tables on whose grid a bar has changed."""
+        """The candle tables with a changed bar on their grid."""
         return self.tables_on(reading.extraction.changed_grids)
 
     def tables_on(self, grids: Iterable[tuple[str, int]]) -> list[str]:
-        """The candle tables of grids, which are symbols and lengths in minutes."""
+        """The candle tables of some grids; a grid is a symbol and a length in minutes."""
         wanted = set(grids)
         return [
             self._project.table(symbol, name)
@@ -92,9 +92,9 @@ class Mt5Source(Source[Mt5Reading]):
         ]
 
     def after(self, run: RunContext, outcome: Outcome[Mt5Reading]) -> None:
-        """Prune staging where a hundredth of what it keeps is new, and all of it now and then.
+        """Prune the symbols that have grown by a hundredth of what staging keeps; sometimes prune all.
 
-        To find what is surplus Postgres counts through the whole table, so that not every bar calls for it.
+        To find surplus bars Postgres has to count the whole table, so this is not done for every bar.
         """
         outcomes = outcome.reading.extraction.outcomes
         everything = run.record.tidies or not run.built.current or not run.built.clean
@@ -104,7 +104,7 @@ class Mt5Source(Source[Mt5Reading]):
         self.prune(run, self._project.symbols if everything else grown, outcome.transform)
 
     def prune(self, run: RunContext, symbols: Iterable[str], transform: TransformResult) -> None:
-        """Prune staging tables, but for symbols with a failed table: it may not have all the rows."""
+        """Prune staging tables, except for symbols with a failed table, which may not have all bars yet."""
         behind = {*transform.failed, *transform.skipped}
         for symbol in symbols:
             if not behind & set(self._project.tables_of(symbol)):
@@ -157,7 +157,7 @@ def create(settings: Settings, project: Project) -> Mt5Source:
 
 
 def check(settings: Settings, project: Project) -> Iterator[str]:
-    """Open the file, and say which symbols it has.
+    """Open the file and say which symbols it has.
 
     Raises:
         SourceError: it cannot be read.

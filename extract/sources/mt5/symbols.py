@@ -1,4 +1,4 @@
-"""How each symbol fares: `ops.sync_symbols`, and the bars staging lets go of."""
+"""The state of each symbol in `ops.sync_symbols`, and the pruning of its bars in staging."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def record_symbols(
 
 
 def prune(connection: Connection, table: StagingTable, keep: int) -> None:
-    """Let go of all but the newest `keep` bars of a symbol, whole minutes at a time; a digest of each stays."""
+    """Delete all but the newest `keep` bars of a symbol, in whole minutes; a digest of each deleted bar stays."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -83,6 +83,6 @@ def prune(connection: Connection, table: StagingTable, keep: int) -> None:
 
 
 def bar_digest(bar: str, columns: Sequence[str]) -> str:
-    """Postgres' side: the first 16 bytes of the SHA-256 of a bar's columns, as an expression over the alias `bar`."""
+    """A Postgres expression over the alias `bar`: the first 16 bytes of the SHA-256 of the bar's columns."""
     values = ", ".join(f"{bar}.{identifier(name)}" for name in columns)
     return f"substring(sha256(convert_to(row({values})::text, 'UTF8')) from 1 for 16)"
