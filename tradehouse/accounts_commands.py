@@ -32,7 +32,7 @@ def accounts() -> None:
 @click.option("--login", "login_number", type=click.IntRange(1, 2**63 - 1), help="Its login number at the broker.")
 @click.option("--broker", "broker_name", help="The broker's name.")
 def add(account: str, login_number: int | None, broker_name: str | None) -> None:
-    """Register an account by the id the service knows it by, or poll a deactivated one again.
+    """Register an account by its id in the API, or poll a deactivated one again.
 
     Example: tradehouse accounts add 1001 --login 5012345 --broker "Some Broker"
     """
@@ -49,7 +49,7 @@ def add(account: str, login_number: int | None, broker_name: str | None) -> None
 @accounts.command()
 @click.argument("account")
 def deactivate(account: str) -> None:
-    """Poll an account no longer. What is known of it stays.
+    """Stop polling an account. Its data stays.
 
     Example: tradehouse accounts deactivate 1001
     """
@@ -67,7 +67,7 @@ def deactivate(account: str) -> None:
 @accounts.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def list_accounts(as_json: bool) -> None:
-    """Show which accounts are registered and how each has fared.
+    """Show the registered accounts and the last result of each.
 
     Example: tradehouse accounts list
     """
@@ -86,7 +86,7 @@ def list_accounts(as_json: bool) -> None:
 
 @accounts.command()
 def test() -> None:
-    """Ask the service for a sign of life. Touches no table.
+    """Ask the API whether it is up. Touches no table.
 
     Example: tradehouse accounts test
     """
@@ -100,7 +100,7 @@ def test() -> None:
 def sync(as_json: bool, scheduled: bool, tests: bool) -> None:
     """Poll every active account once and bring its tables up to date.
 
-    Exit code 1 says that some account failed in part or whole, or was skipped; the others are current.
+    Exit code 1: some account failed in part or in whole, or was skipped; the others are current.
 
     Example: tradehouse accounts sync --json
     """

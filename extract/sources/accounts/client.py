@@ -1,7 +1,6 @@
-"""The API beside the MT5 terminals: what it is asked, and what of its replies can land.
+"""The client of the API beside the MT5 terminals: its requests, and which items of the replies can land.
 
-An item is judged by what has to be known of it later: its ticket, and that its numbers and times are some. What they
-mean is decided in SQL.
+An item can land if its ticket is valid and its numbers and times can be read. SQL decides later what they mean.
 """
 
 from __future__ import annotations
@@ -21,26 +20,26 @@ from extract.rejects import MOST_KEPT, Reject, digest
 from extract.rest import HttpClient, Reply, ServiceError, UnavailableError
 
 PAGE = 1000
-"""Trades of a page, as many as the API gives."""
+"""Trades per page, the most the API allows."""
 MOST_PAGES = 100
-"""Pages of one account in one run; an API that always has one more would keep a run for ever."""
+"""The most pages of one account in one run, so that an API that always has one more cannot block a run."""
 CLOCKS_APART = timedelta(days=1)
-"""Terminals stamp trades with their broker's clock, which may be most of a day from UTC either way."""
+"""Terminals use their broker's clock for trades, which may be most of a day ahead of UTC or behind it."""
 FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LAST_MOMENT = datetime(2100, 1, 1, tzinfo=timezone.utc)
 DATE_AND_TIME = TypeAdapter(datetime)
 
 
 class RejectedRequestError(ServiceError):
-    """The API says no, or its reply is not one of its kind."""
+    """The API rejects the request, or its reply does not have the expected form."""
 
 
 def _moment(value: object) -> object:
-    """Unix seconds or ISO 8601, within reason."""
+    """A time given as Unix seconds or ISO 8601, between 1970 and 2100."""
     if value is None or value == "":
         return None
     try:
-        if isinstance(value, str) and "-" in value:  # or pydantic would take digits for seconds, too
+        if isinstance(value, str) and "-" in value:  # without a dash, pydantic would read digits as seconds
             found = DATE_AND_TIME.validate_python(value)
             found = found if found.tzinfo else found.replace(tzinfo=timezone.utc)
         elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -71,12 +70,12 @@ Ticket = Annotated[str, BeforeValidator(_ticket)]
 
 
 def _either(ours: str, native: str) -> Any:
-    """A field under the service's name or the terminal's own; it may be missing."""
+    """A field under the API's name or the terminal's name; it may be missing."""
     return Field(default=None, validation_alias=AliasChoices(ours, native))
 
 
 class Info(BaseModel):
-    """What `info` must be like. Amounts are in the account's currency."""
+    """The form that `info` must have. Amounts are in the account's currency."""
 
     balance: Number
     equity: Number
@@ -90,7 +89,7 @@ class Info(BaseModel):
 
 
 class Deal(BaseModel):
-    """What positions and past trades have in common."""
+    """The fields that positions and past trades share."""
 
     ticket: Ticket = Field(validation_alias=AliasChoices("ticket", "position_id"))
     symbol: Annotated[str, Field(strict=True)]
@@ -106,14 +105,14 @@ class Deal(BaseModel):
 
 
 class Position(Deal):
-    """What an item of `positions` must be like."""
+    """The form that an item of `positions` must have."""
 
     current_price: Amount = _either("current_price", "price_current")
     open_time: Moment = _either("open_time", "time")
 
 
 class Trade(Deal):
-    """What an item of `history` must be like; `position_id` names the position it closed where `ticket` does not."""
+    """The form that an item of `history` must have. `position_id` is the position it closed, if `ticket` is not."""
 
     position_id: Annotated[str | None, BeforeValidator(lambda value: None if value is None else _ticket(value))] = None
     close_price: Amount = _either("close_price", "price_close")
@@ -123,12 +122,12 @@ class Trade(Deal):
 
 @dataclass
 class Listing:
-    """What an endpoint has said of an account.
+    """The reply of one endpoint about one account.
 
     Attributes:
-        items: ticket -> the item as JSON. Of `info` there is one, whose ticket is empty.
+        items: ticket -> the item as JSON. `info` has one item, with an empty ticket.
         rejects: (key, field) -> an item that cannot land; at most MOST_KEPT of them.
-        not_kept: how many more there were.
+        not_kept: how many more rejects there were.
         failure: why the rest could not be read; None if all was read.
     """
 
@@ -138,7 +137,7 @@ class Listing:
     failure: str | None = None
 
     def reject(self, reject: Reject) -> None:
-        """Keep an item that cannot land, once per key and field, or count it where there is no more room."""
+        """Keep a reject, once per key and field. If MOST_KEPT are kept already, only count it."""
         place = reject.key, reject.field
         if len(self.rejects) < MOST_KEPT or place in self.rejects:
             self.rejects.setdefault(place, reject)
@@ -152,12 +151,12 @@ class Listing:
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything was read, and every reject kept."""
+        """Whether everything was read and every reject was kept."""
         return self.failure is None and not self.not_kept
 
     @property
     def error(self) -> str | None:
-        """Why something is missing, the first reject named; None if nothing is."""
+        """Why something is missing, with the first reject; None if nothing is missing."""
         if self.failure or not self.rejected:
             return self.failure
         not_kept = f", of which {self.not_kept:,} are not kept" if self.not_kept else ""
@@ -169,7 +168,7 @@ class Listing:
 
 
 class AccountClient:
-    """The client of that API.
+    """The client of the API.
 
     Args:
         http: sends the requests.
@@ -183,7 +182,7 @@ class AccountClient:
     def info(self, account: str, deadline: float = math.inf) -> Listing:
         """Balance and margins; `deadline`, here and below, is on the monotonic clock.
 
-        Nothing is raised: what went wrong is the listing's `failure`.
+        This raises no error of the API; the listing's `failure` holds it.
         """
         return self._listed(lambda listing: self._info(listing, account, deadline))
 
@@ -192,14 +191,14 @@ class AccountClient:
         return self._listed(lambda listing: self._positions(listing, account, deadline))
 
     def history(self, account: str, since: datetime, until: datetime, deadline: float = math.inf) -> Listing:
-        """The trades closed from `since` to `until`, of all pages; the pages before a failure are kept."""
+        """The trades closed from `since` to `until`, from all pages; pages read before a failure are kept."""
         return self._listed(lambda listing: self._history(listing, account, since, until, deadline))
 
     def health(self) -> float:
-        """Ask for a sign of life; return the seconds it took.
+        """Ask the API whether it is up; return the seconds that took.
 
         Raises:
-            ServiceError: there is none.
+            ServiceError: it is not.
         """
         started = time.monotonic()
         reply = self._http.retrying(lambda: self._http.get("/health", self._headers))
@@ -253,7 +252,7 @@ class AccountClient:
         )
 
     def _ask(self, account: str, endpoint: str, query: dict[str, object], deadline: float) -> dict[str, Any]:
-        """One request and its reply, which is one of success and of this account."""
+        """Send one request; return its reply, checked to be a success and about this account."""
         target = f"/api/mt5/account/{quote(account, safe='')}/{endpoint}"
         if query:
             target += "?" + urlencode(query)
@@ -277,14 +276,14 @@ class AccountClient:
     def _attempt(self, target: str, deadline: float) -> Reply:
         reply = self._http.get(target, self._headers, deadline)
         if reply.status < 400:
-            reply.json()  # what is not JSON deserves another attempt, too
+            reply.json()  # if the reply is not JSON, try again as well
         return reply
 
     def _headers(self, _: str) -> dict[str, str]:
         return {"X-API-Key": self._key.get_secret_value()}
 
     def _complaint(self, reply: Reply) -> str | None:
-        """What the service says is wrong, if it says so; its words may quote what it was sent."""
+        """The error that the API reports, if any, masked because it may quote the request."""
         if reply.status in (401, 403):
             return f"the service does not accept MT5_SERVICE_API_KEY (HTTP {reply.status})"
         try:
@@ -298,7 +297,7 @@ class AccountClient:
 
 
 def _sort_in(listing: Listing, content: dict[str, Any], name: str, kind: type[Position] | type[Trade]) -> int:
-    """Add the items of a reply to what has been listed; return how many there were."""
+    """Add the items of a reply to the listing; return how many there were."""
     items = content.get(name)
     if not isinstance(items, list):
         raise RejectedRequestError(f"the reply has no list of {name}")

@@ -1,4 +1,4 @@
-"""What the API said of each account, landed account by account."""
+"""Lands the API's replies, account by account."""
 
 from __future__ import annotations
 
@@ -50,10 +50,9 @@ FOUND = {"account_id": "text", "kind": "text", "ticket": "text", "body": "text"}
 
 
 def land(run: Run, results: Sequence[AccountResult], sync_type: str) -> int:
-    """Land a batch with how its accounts fared; return how many rows were new or different.
+    """Land a batch of accounts and the result of each; return how many rows were new or different.
 
-    It is one transaction. What goes wrong with one account is put into its result and takes back what it wrote; the
-    others land.
+    It is one transaction. If one account fails, its rows are undone and its result has the reason; the others land.
 
     Raises:
         psycopg2.Error: the connection or the server failed, and nothing has landed.
@@ -103,7 +102,7 @@ def _land_account(batch: RowBatch, result: AccountResult) -> int:
 
 
 def _land_items(batch: RowBatch, result: AccountResult) -> int:
-    """Land what the endpoints said. Positions that a complete list no longer has stay, as not listed."""
+    """Land the replies of the endpoints. A position that a complete list no longer has stays, marked as not listed."""
     account, listings, before = result.account_id, result.listings, batch.written
     found = [(account, kind, *item) for kind, listing in listings.items() for item in listing.items.items()]
     batch.copy("mt5_found", FOUND, found)
@@ -132,7 +131,7 @@ def _land_items(batch: RowBatch, result: AccountResult) -> int:
 
 
 def _forget_dismissed(batch: RowBatch, account: str, listings: Mapping[str, Listing]) -> None:
-    """Leave out the rejects that a person has dismissed as they are: they make no account partial."""
+    """Leave out dismissed rejects that have not changed, so that they do not make the account partial."""
     keys = {_reject_key(kind, key): (kind, (key, field)) for kind, of in listings.items() for key, field in of.rejects}
     if not keys:
         return
@@ -144,7 +143,7 @@ def _forget_dismissed(batch: RowBatch, account: str, listings: Mapping[str, List
 
 
 def _record_rejects(batch: RowBatch, account: str, listings: Mapping[str, Listing]) -> None:
-    """Write down what cannot land; what a complete answer no longer has, or has as it should be, is resolved."""
+    """Record the rejects. Resolve those that a complete reply no longer has, or whose item can land now."""
     found = [
         (account, _reject_key(kind, reject.key), reject.field, reject.reason, reject.payload)
         for kind, listing in listings.items()
@@ -166,7 +165,7 @@ def _reject_key(kind: str, key: str) -> str:
 
 
 def _move_marks(batch: RowBatch, results: Sequence[AccountResult]) -> None:
-    """Note the attempt, and how far the history is known: a failed history leaves that where it was."""
+    """Store the time of the attempt, and how far the history has been read; a failed history does not change that."""
     batch.copy(
         "mt5_marks",
         {"account_id": "text", "attempted_at": "timestamptz", "history_until": "timestamptz"},
@@ -185,7 +184,7 @@ def _has_history(result: AccountResult) -> bool:
 
 
 def prune_results(connection: Connection) -> None:
-    """Let go of old results, but for the last success of each account, which `trading_accounts` tells."""
+    """Delete old results, except the last success of each account, which `trading_accounts` shows."""
     with connection.cursor() as cursor:
         cursor.execute(
             "delete from staging.mt5_sync_results as old"

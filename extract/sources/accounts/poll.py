@@ -1,4 +1,4 @@
-"""Polling: batches of accounts, their three endpoints asked at once, within a budget of time."""
+"""Polling: accounts in batches, their three endpoints in parallel, within a budget of time."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ log = logging.getLogger("tradehouse")
 
 ENDPOINTS = ("info", "positions", "history")
 TOGETHER = 10
-"""Accounts that are polled at once."""
+"""Accounts that are polled in parallel, one batch."""
 PAUSE = 0.1
 """Seconds between one batch and the next."""
 FIRST_HISTORY = timedelta(days=30)
-"""How far back the history of an account is read that has never been."""
+"""How far back the first read of an account's history goes."""
 STOPPED = "the sync was told to stop"
 
 
 @dataclass
 class AccountResult:
-    """How one account fared in a run.
+    """The result of one account in a run.
 
     Attributes:
-        account_id: which.
+        account_id: the account.
         started_at: when its poll began.
-        completed_at: when the last reply was there.
-        listings: endpoint -> what it said; empty where the account was skipped.
-        skipped: why it was not polled.
-        not_landed: why nothing of what it said could land.
+        completed_at: when the last reply arrived.
+        listings: endpoint -> its reply; empty if the account was skipped.
+        skipped: why it was not polled; None if it was.
+        not_landed: why none of its data could land; None if it could.
     """
 
     account_id: str
@@ -47,7 +47,7 @@ class AccountResult:
 
     @property
     def status(self) -> str:
-        """`success`, `partial` (an endpoint failed, another did not), `failed`, or `skipped`."""
+        """`success`, `partial` (some endpoints failed), `failed`, or `skipped`."""
         if self.skipped:
             return "skipped"
         if self.not_landed:
@@ -74,7 +74,7 @@ class AccountResult:
 
     @property
     def duration_ms(self) -> int:
-        """From the first request to the last reply."""
+        """Milliseconds from the first request to the last reply."""
         return round((self.completed_at - self.started_at) / timedelta(milliseconds=1))
 
 
@@ -86,7 +86,7 @@ def polled(
     stop: threading.Event,
     progress: Progress,
 ) -> Iterator[list[AccountResult]]:
-    """Poll batch by batch; what there is no time left for comes at the end, skipped."""
+    """Poll batch by batch. Accounts for which no time is left come last, as skipped."""
     names = list(accounts)
     out_of_time = f"the budget of {budget:g} s is used up: the account is first in line next time"
     longest = 0.0
@@ -104,14 +104,14 @@ def polled(
             batch = [_Poll(pool, client, name, accounts[name], deadline) for name in names[start : start + TOGETHER]]
             results = [poll.result() for poll in batch]
             if time.monotonic() >= deadline:
-                for result in results:  # it may be the time that failed, not the account
+                for result in results:  # perhaps only the time ran out
                     result.skipped = out_of_time if result.status == "failed" else None
             yield results
             longest = max(longest, time.monotonic() - began)
 
 
 class _Poll:
-    """An account's three endpoints, asked at once."""
+    """Requests to an account's three endpoints, in parallel."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class _Poll:
         self._replies = {name: pool.submit(_timed, ask) for name, ask in asked.items()}
 
     def result(self) -> AccountResult:
-        """Wait for all three."""
+        """Wait for all three replies."""
         result = AccountResult(self._account, self._started_at, self._started_at)
         for name, reply in self._replies.items():
             result.listings[name], at = reply.result()
@@ -141,7 +141,7 @@ class _Poll:
 
 
 def _timed(ask: Callable[[], Listing]) -> tuple[Listing, datetime]:
-    """What an endpoint says, and when it has said it. Whatever goes wrong is this account's trouble alone."""
+    """An endpoint's reply and its time. An unexpected error becomes a failure of this account alone."""
     try:
         listing = ask()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Which MT5 accounts are polled: `accounts.registered_accounts`, and how each has fared so far."""
+"""The register of MT5 accounts to poll, `accounts.registered_accounts`, and the last result of each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from extract.warehouse import Connection
 
 
 class UnknownAccountError(Exception):
-    """There is no such account; the message says so."""
+    """The account is not registered; the message says so."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,14 @@ class RegisteredAccount:
     """A row of the register, and the newest sync that polled the account.
 
     Attributes:
-        id: what the service calls it.
+        id: its id in the API.
         login_number: its login at the broker.
         broker_name: the broker.
         is_active: whether it is polled.
         created_at: when it was registered.
-        last_sync_at: when it was polled last.
-        last_status: how that ended: `success`, `partial` or `failed`.
-        last_error: what failed then.
+        last_sync_at: when it was last polled.
+        last_status: the result: `success`, `partial` or `failed`.
+        last_error: what failed in it.
     """
 
     id: str
@@ -38,9 +38,9 @@ class RegisteredAccount:
 
 
 def add(connection: Connection, account: str, login_number: int | None, broker_name: str | None) -> bool:
-    """Register an account, or poll a known one again; return whether it is new.
+    """Register an account, or activate a known one again; return whether it is new.
 
-    What is not given stays as it was.
+    A value that is not given stays as it was.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -48,7 +48,7 @@ def add(connection: Connection, account: str, login_number: int | None, broker_n
             " on conflict (id) do update set is_active = true,"
             " login_number = coalesce(excluded.login_number, known.login_number),"
             " broker_name = coalesce(excluded.broker_name, known.broker_name)"
-            " returning xmax = 0",  # 0 where no row was there to be updated
+            " returning xmax = 0",  # 0 if the row was inserted
             (account, login_number, broker_name),
         )
         row = cursor.fetchone()
@@ -56,7 +56,7 @@ def add(connection: Connection, account: str, login_number: int | None, broker_n
 
 
 def deactivate(connection: Connection, account: str) -> None:
-    """Poll an account no longer; all that is known of it stays.
+    """Stop polling an account; all its data stays.
 
     Raises:
         UnknownAccountError: it is not registered.

@@ -30,7 +30,7 @@ class AccountsSettings(EnvironmentSettings):
         """The account service's address and the key for it.
 
         Raises:
-            SettingsError: one is not set, or both; or the key would go over the network in the clear.
+            SettingsError: one or both are not set, or the key would be sent unencrypted.
         """
         if self.mt5_service_url is None or self.mt5_service_api_key is None:
             missing = {"MT5_SERVICE_URL": self.mt5_service_url, "MT5_SERVICE_API_KEY": self.mt5_service_api_key}

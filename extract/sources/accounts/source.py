@@ -1,4 +1,4 @@
-"""The accounts' source: a service beside the MetaTrader 5 terminals, polled account by account."""
+"""The accounts' source: the API beside the MetaTrader 5 terminals, polled account by account."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_client(settings: AccountsSettings, stop: threading.Event | None = None)
     """The client of the API that the settings name; close the first of the two when done.
 
     Raises:
-        SettingsError: address or key is missing.
+        SettingsError: the address or the key is missing.
     """
     address, key = settings.require_service()
     http = HttpClient(address, Pace(0), secrets=[key], bounds=BOUNDS, stop=stop)
@@ -35,25 +35,25 @@ def open_client(settings: AccountsSettings, stop: threading.Event | None = None)
 
 @dataclass(kw_only=True)
 class AccountsReading(Reading):
-    """How each account fared, in the order in which they were polled."""
+    """The result of each account, in the order of polling."""
 
     run_id: int
     accounts: list[AccountResult] = field(default_factory=list)
 
     def count(self, status: str) -> int:
-        """How many accounts ended so."""
+        """How many accounts have this status."""
         return sum(account.status == status for account in self.accounts)
 
     @property
     def summary(self) -> str:
-        """What was polled, for the line a run ends with."""
+        """What was polled, for the last line of a run's output."""
         if not self.accounts:
             return "no account is active (tradehouse accounts add registers one)"
         counts = [f"{self.count(status)} {status}" for status in ("success", "partial", "failed", "skipped")]
         return f"{len(self.accounts)} accounts: {', '.join(counts)}; {self.rows_changed:,} rows changed"
 
     def details(self) -> dict[str, Any]:
-        """By the names customers of the command know."""
+        """The counts and results, under the field names that users of `--json` expect."""
         return {
             "executionId": self.run_id,
             "totalAccounts": len(self.accounts),
@@ -80,7 +80,7 @@ class AccountsSource(Source[AccountsReading]):
     """Every active account: balance, positions, history.
 
     Args:
-        settings: where the service is, and the budget of time.
+        settings: the address of the API, and the budget of time.
         sync_type: `scheduled` or `manual`, for the log.
 
     Raises:
@@ -95,13 +95,13 @@ class AccountsSource(Source[AccountsReading]):
         self._sync_type = sync_type
 
     def read(self, run: RunContext) -> AccountsReading:
-        """Land batch by batch, each in one transaction with how its accounts fared and where their next poll begins.
+        """Land batch by batch, each in one transaction with its accounts' results and where their next poll begins.
 
-        A run that is killed has lost the batch in hand at most, whose accounts are the first of the next run. After
-        the budget the accounts that are left are recorded as skipped, and are first in line next time.
+        A run that is killed loses at most the current batch; the next run begins with its accounts. When the budget is
+        used up, the remaining accounts are recorded as skipped, and the next run begins with them.
         """
         reading = AccountsReading(run_id=run.record.run_id)
-        if run.record.tidies:  # before the tables are refreshed: they tell of what is kept
+        if run.record.tidies:  # before the refresh, so that the tables match what is kept
             prune_results(run.connection)
         accounts = _accounts_in_turn(run.connection)
         budget = self._settings.mt5_sync_budget_seconds
@@ -118,12 +118,12 @@ class AccountsSource(Source[AccountsReading]):
         return reading
 
     def stale_models(self, reading: AccountsReading) -> Sequence[str] | None:
-        """All of them, once anybody was polled."""
+        """All of them, if any account was polled."""
         return None if reading.accounts else []
 
 
 def _accounts_in_turn(connection: Connection) -> dict[str, datetime | None]:
-    """Active accounts, those first whose last attempt is longest ago; each with how far its history is known."""
+    """Active accounts, longest not tried first, each with the time up to which its history has been read."""
     with connection.cursor() as cursor:
         cursor.execute(
             "select account.id, mark.history_until from accounts.registered_accounts as account"
@@ -151,10 +151,10 @@ def create(_: Settings, __: Project, sync_type: str = "manual") -> AccountsSourc
 
 
 def check(_: Settings, __: Project) -> Iterator[str]:
-    """Ask the service for a sign of life.
+    """Ask the API whether it is up.
 
     Raises:
-        ServiceError: there is none.
+        ServiceError: it is not.
     """
     http, client = open_client(load(AccountsSettings))
     with http:

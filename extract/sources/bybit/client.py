@@ -1,4 +1,4 @@
-"""Bybit's executions over REST (v5): signed requests, pages, and what its answers mean.
+"""Bybit's executions over REST (v5): signed requests, pages, and the meaning of the replies.
 
 Source of the rules: Bybit's v5 documentation, "Get Trade History", "Authentication" and "Error Codes".
 """
@@ -22,7 +22,7 @@ from extract.rest import HttpClient, Reply, ServiceError, UnavailableError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LONGEST_SPAN = timedelta(days=7)
-"""What one request may ask for."""
+"""The longest span of one request."""
 HISTORY = timedelta(days=730)
 """How far back Bybit keeps executions."""
 PAGE = 100
@@ -46,7 +46,7 @@ _BANNED = {10009, 10018}
 
 
 class AccountError(ServiceError):
-    """The key, its secret or this machine's clock: nothing can be read until somebody mends it."""
+    """The key, its secret or this machine's clock is wrong; nothing can be read until somebody corrects it."""
 
 
 class BannedError(ServiceError):
@@ -61,7 +61,7 @@ class RejectedRequestError(ServiceError):
 
 @dataclass(frozen=True)
 class Execution:
-    """An item of the list that can be told apart and dated; `payload` is the item as JSON."""
+    """An item of the list with a valid id and time; `payload` is the item as JSON."""
 
     exec_id: str
     exec_time: datetime
@@ -72,7 +72,7 @@ Item = Execution | Reject
 
 
 class Bybit:
-    """Bybit's side of one account.
+    """The client of one Bybit account.
 
     Args:
         http: sends the requests.
@@ -93,8 +93,8 @@ class Bybit:
         """All executions of a span of at most `LONGEST_SPAN`, both ends included, by their key.
 
         Raises:
-            AccountError, BannedError, RejectedRequestError: as they say.
-            UnavailableError: after all attempts.
+            AccountError, BannedError, RejectedRequestError: see each class.
+            UnavailableError: all attempts failed.
         """
         query = f"category={category}&startTime={milliseconds(since)}&endTime={milliseconds(until)}&limit={PAGE}"
         found: dict[str, Item] = {}
@@ -117,8 +117,8 @@ class Bybit:
         return self._clock() - server / 1000 if isinstance(server, int) else 0.0
 
     def _page(self, query: str, cursor: str, known: Set[str]) -> tuple[dict[str, Item], str]:
-        """One page, newest executions first, and the cursor of the next, empty if there is none."""
-        # the cursor comes percent-encoded; encoding it again would make it another one
+        """One page, newest executions first, and the cursor of the next page, empty if there is none."""
+        # the cursor arrives percent-encoded and must not be encoded again
         result = self._ask(query + (f"&cursor={cursor}" if cursor else "")).get("result")
         if not isinstance(result, dict) or not isinstance(result.get("list"), list):
             raise UnavailableError("Bybit's reply has no list of executions")
@@ -131,7 +131,7 @@ class Bybit:
         return page, following
 
     def _ask(self, query: str) -> dict[str, Any]:
-        """One request and its reply, which is one with retCode 0."""
+        """Send one request; return its reply, checked to have retCode 0."""
         sent = 0
 
         def headers(query_string: str) -> dict[str, str]:
@@ -166,16 +166,16 @@ class Bybit:
         }
 
     def _complaint(self, content: dict[str, Any], reply: Reply, sent: int) -> ServiceError:
-        """The error that a retCode stands for."""
+        """The error for a retCode."""
         code, server = content["retCode"], content.get("time")
         if code in _CREDENTIALS:
-            # not in Bybit's own words: those for 10004 quote what was signed, key included
+            # not Bybit's own message: the one for 10004 quotes the signed text with the key
             return AccountError(f"Bybit {_CREDENTIALS[code]} ({code})")
         if code == 10002:
             return AccountError(f"Bybit finds the request out of time ({code}): {_clock_fault(sent, server)}")
         if code == 10006:
             reset = reply.headers.get("x-bapi-limit-reset-timestamp", "")
-            # by Bybit's clock where it is known: ours may differ
+            # by Bybit's clock if the reply has it, because ours may differ
             now = server if isinstance(server, int) else int(self._clock() * 1000)
             ahead = int(reset) - now if reset.isdecimal() else 0
             return UnavailableError(f"Bybit's rate limit is reached ({code})", ahead / 1000 if ahead > 0 else None)
@@ -210,7 +210,7 @@ def _clock_fault(sent: int, server: object) -> str:
 
 
 def _item(item: object) -> Item:
-    """An item of the list, judged by what landing needs of it and nothing else."""
+    """Check an item only for what landing needs: its id and its time."""
     payload = json.dumps(item)
     if not isinstance(item, dict):
         return Reject(digest(payload), "execId", "the item is not an object", payload)

@@ -1,4 +1,4 @@
-"""A window of executions, landed with how far it reaches."""
+"""Lands a window of executions, and stores how far executions have been read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXECUTIONS = StagingTable(
 
 @dataclass(frozen=True)
 class Landed:
-    """What landing a window did; `stamp` is its batch's, None where nothing was written."""
+    """The counts of a landed window; `stamp` is the batch's `extracted_at`, None if nothing was written."""
 
     rows_read: int
     rows_changed: int
@@ -40,7 +40,7 @@ def weeks_read(connection: Connection, category: str) -> dict[datetime, datetime
 
 
 def land(run: Run, window: Window, found: Mapping[str, Item]) -> Landed:
-    """Land a window: its executions, its rejects, how far it reaches and the run's counts, all or nothing."""
+    """Land a window in one transaction: executions, rejects, how far was read, and the run's counts."""
     executions = [item for item in found.values() if isinstance(item, Execution)]
     with landing_rows(run) as batch:
         batch.copy(
@@ -74,7 +74,7 @@ def land(run: Run, window: Window, found: Mapping[str, Item]) -> Landed:
 
 
 def _rejects(category: str, found: Iterable[Item], invalid: set[str]) -> list[tuple[str, str, str, str, str]]:
-    """What cannot land, over REJECT_COLUMNS; `invalid` are the ids of what is not JSON to Postgres."""
+    """The rejects, over REJECT_COLUMNS; `invalid` are the ids of items that Postgres does not accept as JSON."""
     rejects = []
     for item in found:
         if isinstance(item, Reject):

@@ -1,4 +1,4 @@
-"""Which spans of time are read: weeks, and how far each has been read already."""
+"""Plans which spans of time to read, by week, given how far each week has been read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from extract.sources.bybit.client import EPOCH, HISTORY, LONGEST_SPAN, RejectedRequestError
 
 OVERLAP = timedelta(hours=2)
-"""How far behind what has been read a sync reads again, for executions that Bybit lists late."""
+"""How much of the time already read a sync reads again, for executions that Bybit lists late."""
 HISTORY_MARGIN = timedelta(minutes=5)
-"""Bybit refuses what is older than its history, and time passes between our clock and its answer."""
+"""Bybit rejects times before its history, and time passes between our clock and its reply."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ def backfill_windows(
     Args:
         category: the category.
         read_until: start of a week -> how far it has been read.
-        since: its week is read from its start on, as far back as Bybit keeps executions.
-        now: the end of the last one.
+        since: read from the start of its week, but not further back than Bybit keeps executions.
+        now: the end of the last week.
     """
     return [
         window
@@ -43,10 +43,10 @@ def backfill_windows(
 
 
 def sync_windows(category: str, read_until: Mapping[datetime, datetime], now: datetime) -> list[Window]:
-    """The weeks a backfill has left out, then what follows the end of what has been read, less `OVERLAP`.
+    """Weeks that a backfill has not finished, then the time from the newest read moment, less `OVERLAP`, to `now`.
 
     Raises:
-        RejectedRequestError: nothing has been read yet, so that nobody knows where to begin.
+        RejectedRequestError: nothing has been read yet, so there is no start to continue from.
     """
     if not read_until:
         raise RejectedRequestError("nothing has been read yet: run tradehouse bybit backfill first")
@@ -56,7 +56,7 @@ def sync_windows(category: str, read_until: Mapping[datetime, datetime], now: da
 
 
 def _weeks(category: str, since: datetime, now: datetime) -> list[Window]:
-    """A span cut at the starts of weeks, and at the end of Bybit's history."""
+    """The span from `since` to `now`, cut by week; it begins no earlier than Bybit's history."""
     since = max(since, now - HISTORY + HISTORY_MARGIN)
     windows = []
     while since < now:

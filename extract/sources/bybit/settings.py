@@ -24,13 +24,13 @@ class BybitSettings(EnvironmentSettings):
     """The Bybit account."""
 
     bybit_api_key: Annotated[SecretStr, AfterValidator(header_value)] | None = Field(
-        default=None, description="Key of the Bybit account; reading its orders is all it has to permit."
+        default=None, description="Key of the Bybit account; it only needs the right to read orders and positions."
     )
     bybit_api_secret: Annotated[SecretStr, AfterValidator(header_value)] | None = Field(
         default=None, description="The key's secret."
     )
     bybit_base_url: Annotated[str, AfterValidator(service_address)] = Field(
-        default="https://api.bybit.com", description="Where Bybit answers; the testnet is another address."
+        default="https://api.bybit.com", description="Bybit's address; the testnet has another one."
     )
     bybit_categories: Annotated[str, AfterValidator(_categories)] = Field(
         default="linear", description="Which executions are read: linear, inverse, spot, option, comma-separated."
@@ -48,7 +48,7 @@ class BybitSettings(EnvironmentSettings):
         """Bybit's key and its secret.
 
         Raises:
-            SettingsError: one is not set, or both.
+            SettingsError: one or both are not set.
         """
         if self.bybit_api_key is None or self.bybit_api_secret is None:
             missing = {"BYBIT_API_KEY": self.bybit_api_key, "BYBIT_API_SECRET": self.bybit_api_secret}

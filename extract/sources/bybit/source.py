@@ -1,4 +1,4 @@
-"""Bybit's source: executions of an account, read by windows of time."""
+"""Bybit's source: the executions of an account, read in windows of time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from extract.warehouse import Connection
 
 
 def open_bybit(settings: BybitSettings, stop: threading.Event | None = None) -> tuple[HttpClient, Bybit]:
-    """The account of the settings; close the client when done.
+    """The client of the account in the settings; close the first of the two when done.
 
     Raises:
-        SettingsError: key or secret is missing.
+        SettingsError: the key or the secret is missing.
     """
     key, secret = settings.require_credentials()
     http = HttpClient(
@@ -33,7 +33,7 @@ def open_bybit(settings: BybitSettings, stop: threading.Event | None = None) -> 
 
 @dataclass(kw_only=True)
 class BybitReading(Reading):
-    """What was read; `landed_since` is the stamp of the first batch that changed anything."""
+    """What was read; `landed_since` is the `extracted_at` of the first batch that wrote anything."""
 
     unit: str = "executions"
     landed_since: datetime | None = None
@@ -44,8 +44,8 @@ class BybitSource(Source[BybitReading]):
 
     Args:
         settings: the account.
-        since: read every week from then on that has not been read to its end; without it, see `sync_windows`.
-        bot: tell of this bot's trades only; what is read serves all of them.
+        since: read all weeks from then on that are not yet read in full; without it, see `sync_windows`.
+        bot: report only this bot's trades; executions are read for all bots.
 
     Raises:
         SettingsError: key or secret is missing.
@@ -60,9 +60,9 @@ class BybitSource(Source[BybitReading]):
         self._bot = bot
 
     def read(self, run: RunContext) -> BybitReading:
-        """Land window by window, each with how far it reaches: a run that is killed goes on where it was.
+        """Land window by window, each with how far it was read, so that the next run continues after a killed one.
 
-        A category that is refused fails alone; what concerns the account ends the reading.
+        A category that Bybit rejects fails alone; an error of the account ends the reading.
 
         Raises:
             ServiceError: nothing at all could be read.
@@ -81,8 +81,8 @@ class BybitSource(Source[BybitReading]):
                 try:
                     found = bybit.executions(window.category, window.since, window.until)
                     landed = land(run.record, window, found)
-                except RejectedRequestError as refused:
-                    reading.failed[window.category] = str(refused)
+                except RejectedRequestError as rejected:
+                    reading.failed[window.category] = str(rejected)
                 except ServiceError as error:
                     if not done:
                         raise
@@ -99,7 +99,7 @@ class BybitSource(Source[BybitReading]):
         return reading
 
     def _windows(self, connection: Connection, reading: BybitReading) -> list[Window]:
-        """What is due of every category, oldest first."""
+        """The windows to read, by category, oldest first."""
         now = datetime.now(timezone.utc)
         windows: list[Window] = []
         for category in self._settings.categories:
@@ -110,16 +110,16 @@ class BybitSource(Source[BybitReading]):
                     if self._since is None
                     else backfill_windows(category, read_until, self._since, now)
                 )
-            except RejectedRequestError as refused:
-                reading.failed[category] = str(refused)
+            except RejectedRequestError as rejected:
+                reading.failed[category] = str(rejected)
         return windows
 
     def stale_models(self, reading: BybitReading) -> Sequence[str] | None:
-        """All of them, once anything has changed."""
+        """All of them, if anything has changed."""
         return [] if reading.landed_since is None else None
 
     def after(self, run: RunContext, outcome: Outcome[BybitReading]) -> None:
-        """Tell how many trades of each bot are new or restated."""
+        """Add a note on how many trades of each bot are new or restated."""
         if outcome.reading.landed_since is None:
             return
         trades = _changed_trades(run.connection, outcome.reading.landed_since)
@@ -128,7 +128,7 @@ class BybitSource(Source[BybitReading]):
 
 
 def _changed_trades(connection: Connection, since: datetime) -> dict[str, int]:
-    """How many trades of each bot are new or restated since a batch was landed; none while there is no such table."""
+    """How many trades of each bot are new or restated since a batch; empty if the table does not exist yet."""
     with connection.cursor() as cursor:
         cursor.execute("select to_regclass('trading.completed_trades') is not null")
         if cursor.fetchone() != (True,):
@@ -161,7 +161,7 @@ def check(_: Settings, __: Project) -> Iterator[str]:
     """Send one signed request per category; yield what works.
 
     Raises:
-        ServiceError: it does not.
+        ServiceError: a request failed.
     """
     settings = load(BybitSettings)
     http, account = open_bybit(settings)
