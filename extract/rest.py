@@ -1,6 +1,6 @@
-"""HTTP as every API of ours is asked: paced, within bounds of time and size, retried, no secret in an error.
+"""HTTP requests to any API: paced, limited in time and size, retried, and with no secret in an error.
 
-What an API means by a reply is its own module's affair; here is what they share.
+Each API's own module interprets the replies; this module holds what they share.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from extract.errors import SourceError
 Answer = TypeVar("Answer")
 
 LONGEST_WAIT = 120.0
-"""Seconds to wait at most between two attempts, whatever an API asks for."""
+"""The longest wait in seconds between two attempts, even if an API asks for more."""
 BACKOFF = wait_exponential(multiplier=0.5, max=30.0) + wait_random(0, 1)
 
 
 class ServiceError(SourceError):
-    """An API cannot be used; the message is one line that says what to do, and holds no secret."""
+    """An API cannot be used. The message is one line that says what to do and holds no secret."""
 
 
 class UnavailableError(ServiceError):
-    """No reply, or one that makes no sense; the next attempt may go better.
+    """No reply, or an invalid one; the next attempt may succeed.
 
     Attributes:
         wait: seconds the API asks to wait before the next request; None if it does not say.
@@ -60,13 +60,13 @@ class UnavailableError(ServiceError):
 
 @dataclass(frozen=True)
 class Bounds:
-    """How long, how much and how often.
+    """Limits of time, size and attempts.
 
     Attributes:
-        silence: seconds without a byte after which a reply is given up; a connection has ten at most.
+        silence: seconds without a byte after which a reply is given up; connecting may take at most ten.
         reply: seconds a whole reply may take: connecting, headers and body.
         size: bytes of a reply, before and after decompression.
-        attempts: of one request.
+        attempts: how often one request is tried.
     """
 
     silence: float = 30.0
@@ -77,14 +77,14 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: 2xx, or a 4xx that is not about load."""
+    """A reply: 2xx, or a 4xx other than 429."""
 
     status: int
     headers: Mapping[str, str]  # names in any case
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON, read once. NaN and Infinity pass here; Postgres judges them item by item.
+        """The body as JSON, parsed once. NaN and Infinity are accepted here; Postgres rejects them item by item.
 
         Raises:
             UnavailableError: it is not JSON; a proxy may have answered, or the API may have crashed.
@@ -100,7 +100,7 @@ class Reply:
 
 
 class Pace:
-    """Keeps requests at least so many seconds apart, by a clock that nobody sets."""
+    """Keeps requests at least so many seconds apart, by the monotonic clock."""
 
     def __init__(
         self,
@@ -127,9 +127,9 @@ class HttpClient:
     Args:
         address: such as https://host.
         pace: shared by all requests and all their attempts.
-        secrets: what must not stand in an error.
-        bounds: of each request.
-        stop: when set, nothing is tried again and no wait goes on.
+        secrets: texts that are masked in errors.
+        bounds: the limits of each request.
+        stop: when set, waits end and nothing is tried again.
         sleep: waits for so many seconds; for tests. By default the wait ends when `stop` is set.
     """
 
@@ -165,12 +165,12 @@ class HttpClient:
         """Send one request, once.
 
         Args:
-            target: path and query; what is percent-encoded already stays as it is.
-            headers: makes the headers from the query string as it is sent, at the moment it is sent.
-            deadline: when the reply has to be there at the latest, on the monotonic clock.
+            target: path and query; parts that are already percent-encoded stay as they are.
+            headers: makes the headers from the exact query string, at the moment of sending.
+            deadline: the latest time for the whole reply, on the monotonic clock.
 
         Raises:
-            UnavailableError: no whole reply in time, or one of 429 or 5xx.
+            UnavailableError: no whole reply in time, or a reply with 429 or 5xx.
             ServiceError: a reply that no further attempt would change.
         """
         self._pace.wait()
@@ -203,7 +203,7 @@ class HttpClient:
         return reply
 
     def _read(self, response: httpx.Response) -> bytes:
-        """The body, decompressed piece by piece, so that it never takes more memory than it may have bytes."""
+        """The body, decompressed piece by piece, so that it never takes more memory than the size limit."""
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip"):
             words = self.masked(encoding)
@@ -214,7 +214,7 @@ class HttpClient:
         for piece in response.iter_raw():
             received += len(piece)
             try:
-                # a limit of 0 would be none, but there is always room for one byte too many
+                # zlib takes 0 as no limit; this limit is always at least 1, one byte more than allowed
                 body += gzip.decompress(piece, self._bounds.size + 1 - len(body)) if gzip else piece
             except zlib.error:
                 raise UnavailableError(f"{self.address} answers with damaged gzip") from None
@@ -225,10 +225,10 @@ class HttpClient:
         return bytes(body)
 
     def retrying(self, attempt: Callable[[], Answer], deadline: float = math.inf) -> Answer:
-        """Call until it raises no `UnavailableError`, within bounds; its last one is passed on.
+        """Call `attempt` until it raises no `UnavailableError`; after the last attempt, raise its error.
 
-        Between attempts it waits as long as the API asked for, else exponentially with jitter. A wait that would end
-        behind the `deadline` (monotonic clock) is not begun.
+        The wait between attempts is as long as the API asks for, else exponential with jitter. If a wait would end
+        after the `deadline` (monotonic clock), there is no further attempt.
         """
         exhausted = stop_any(stop_after_attempt(self._bounds.attempts), stop_when_event_set(self._stop))
 
@@ -256,17 +256,17 @@ class HttpClient:
         return answer
 
     def masked(self, text: str) -> str:
-        """The text on one line, at a readable length, with the secrets masked."""
+        """The text on one line, cut to a readable length, with the secrets masked."""
         for secret in self._secrets:
             text = text.replace(secret.get_secret_value(), "***")
         return printable(text)
 
 
 def printable(text: str) -> str:
-    """The text on one line, at a readable length.
+    """The text on one line, cut to a readable length.
 
-    What cannot be printed becomes a blank, NUL characters and halves of surrogate pairs among it: JSON can spell them,
-    and Postgres does not keep them.
+    Characters that cannot be printed become blanks. Among them are NUL and halves of surrogate pairs, which JSON can
+    hold and Postgres cannot.
     """
     text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return text if len(text) <= 200 else text[:199] + "…"
@@ -284,7 +284,7 @@ def _wait(state: RetryCallState) -> float:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """What a Retry-After header asks for, as seconds or as a date."""
+    """The seconds that a Retry-After header asks for; it holds seconds or a date."""
     if retry_after is None:
         return None
     if retry_after.strip().isdecimal():

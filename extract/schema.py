@@ -1,4 +1,4 @@
-"""What the warehouse needs before anything can land: schemas, run records, the staging tables of every source."""
+"""Creates what landing needs in the warehouse: schemas, run records, the staging tables of every source."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from extract.warehouse import (
 
 
 def prepare(warehouse: Warehouse, connection: Connection, project: Project | None) -> None:
-    """Create what is missing or older than this version's: `sql/warehouse.sql`, then each file of `sql/staging/`.
+    """Create what is missing or out of date: `sql/warehouse.sql`, then each file of `sql/staging/`.
 
-    Silent, and two look-ups, when all is there.
+    If everything is up to date, this costs a few look-ups and changes nothing.
 
     Args:
-        warehouse: for its words in errors.
+        warehouse: its URI, so that errors can hide the password.
         connection: in autocommit.
-        project: the symbols and the columns of their staging tables; None for no such tables.
+        project: the symbols and the columns of their staging tables; None to leave those tables out.
 
     Raises:
-        WarehouseError: the role lacks a right it needs, or the server refuses.
+        WarehouseError: the role lacks a right, or the server reports an error.
     """
     statements = [schema_script(), *(staging_ddl(project) if project else [])]
     digest = hashlib.sha256("".join(statements).encode()).hexdigest()[:12]
@@ -69,7 +69,7 @@ def prepared(settings: Settings, project: Project, purpose: str) -> Iterator[Con
     """A connection to the warehouse with its schemas in place, in autocommit; closed at the end of the block.
 
     Raises:
-        WarehouseError: the warehouse cannot be used, or breaks off inside the block.
+        WarehouseError: the warehouse cannot be used, or fails inside the block.
     """
     warehouse = open_warehouse(settings)
     with closing(warehouse.connect(purpose, autocommit=True)) as connection:
@@ -82,10 +82,10 @@ def prepared(settings: Settings, project: Project, purpose: str) -> Iterator[Con
 
 
 def staging_ddl(project: Project) -> list[str]:
-    """Statements that make each symbol's landing table, or give it the columns it lacks; a column is never dropped.
+    """Statements that make each symbol's landing table or add the columns it lacks; no column is ever dropped.
 
-    They look before they act: where an administrator owns the tables, the pipeline's role could not so much as say
-    `add column if not exists`.
+    They check first. If an administrator owns the tables, the pipeline's role may not even run `add column if not
+    exists`.
     """
     return [_table(symbol, project.columns) for symbol in project.symbols]
 

