@@ -1,17 +1,17 @@
 """Looking inside: DuckDB over the SQLite file (`mt5`) and the warehouse (`wh`), for reading only.
 
-`mt5` is a set of views, one per table of the file, over `sqlite_query` on a hidden alias: DuckDB's own scan of
-an attached SQLite table can drop rows (see DECISIONS.md), so it is refused here. `mt5.bars` puts the symbols'
-tables together: symbol (lower case), timestamp and prices, in one snapshot of the file.
+`mt5` is a set of views, one per table of the file, over `sqlite_query` on a hidden alias. DuckDB's own scan of an
+attached SQLite table can drop rows (see DECISIONS.md), so it does not run here. `mt5.bars` unites the symbols' tables:
+symbol (lower case), timestamp and prices, in one snapshot of the file.
 
-Nothing a statement says can write, for four reasons that do not depend on each other:
+No statement can write, for four independent reasons:
 
 - both databases are attached READ_ONLY, and the Postgres session defaults to read-only transactions;
-- DuckDB has no file system (`enable_external_access`), but for the one file parquet goes to, and its
+- DuckDB has no access to files (`enable_external_access`) except the one parquet file to write, and its
   configuration is locked;
 - only single SELECT-like statements are accepted, so no COPY, ATTACH, LOAD, SET or CALL;
-- the plan of each is looked at before it runs: functions that carry SQL of their own to a server
-  (`postgres_execute` can leave its read-only transaction by a COMMIT) are refused wherever they hide.
+- the plan of each statement is checked before it runs: functions that send SQL to a server (`postgres_execute` can
+  end its read-only transaction with a COMMIT) are found anywhere in it, and the statement does not run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from extract.settings import PRICES, Project, Settings, symbol_of
 from extract.warehouse import Warehouse, complaint
 
 FILE_ALIAS = "mt5_file"
-# Table functions that read what is attached, or nothing; all others are refused.
+# Table functions that read attached data or nothing. No other table function runs.
 HARMLESS_FUNCTIONS = {"SQLITE_QUERY", "RANGE", "GENERATE_SERIES", "UNNEST", "REPEAT", "REPEAT_ROW"}
 HARMLESS_FUNCTIONS |= {"JSON_EACH", "JSON_TREE", "PRAGMA_TABLE_INFO", "PRAGMA_VERSION", "PRAGMA_DATABASE_SIZE"}
 TABLES = (
@@ -44,7 +44,7 @@ TABLES = (
     " union all select database_name, schema_name, view_name from duckdb_views()"
     f" where not internal and database_name <> '{FILE_ALIAS}' order by all"
 )
-"""What there is to read. DuckDB's own SHOW TABLES lists the session's database, which is empty."""
+"""Lists the tables to read. DuckDB's own SHOW TABLES lists the session's database, which is empty."""
 SHOWS_TABLES = re.compile(r"\s*show\s+(all\s+)?tables\s*;?\s*", re.IGNORECASE)
 JSON_COLUMNS = (
     "select relname::text as relation, attname::text as attribute from pg_attribute"
@@ -68,7 +68,7 @@ class Inspection:
         self.notes = notes
 
     def hints(self, sql: str) -> list[str]:
-        """What to tell beside the rows: upper-case symbols, which `candles` and its like do not have."""
+        """Hints for the user: an upper-case symbol in the SQL finds nothing, because candles have lower-case ones."""
         if not CANDLE_RELATIONS.search(sql):
             return []
         return [
@@ -81,7 +81,7 @@ class Inspection:
         """Split a text into statements.
 
         Raises:
-            QueryError: it is no SQL, or not all of it reads only.
+            QueryError: it is not SQL, or not every statement only reads.
         """
         with self._one_line_errors():
             parsed = self._session.extract_statements(sql)
@@ -104,10 +104,9 @@ class Inspection:
             return self._session.execute(statement)
 
     def json_columns(self, sql: str) -> frozenset[str]:
-        """The columns of type json or jsonb in the tables of the warehouse that a statement reads.
+        """The json and jsonb columns of the warehouse's tables that a statement reads.
 
-        DuckDB hands them out as text and tells them from no other text, so that a result's columns have to be known
-        by name.
+        DuckDB returns them as text like any other, so the columns of a result are recognised by name.
 
         Raises:
             QueryError: as `run`.
@@ -121,7 +120,7 @@ class Inspection:
         return frozenset(row[0] for row in found)
 
     def write_parquet(self, sql: str, path: Path) -> None:
-        """Write the rows of one statement to `path`, which `open_inspection` was told of; replaced at once, whole.
+        """Write the rows of one statement to `path`, the one given to `open_inspection`. It is replaced atomically.
 
         Raises:
             QueryError: as `run`.
@@ -166,7 +165,7 @@ class Inspection:
 def open_inspection(
     settings: Settings, project: Project, warehouse: Warehouse, parquet: Path | None = None
 ) -> Iterator[Inspection]:
-    """A locked session over both databases; without a readable file `mt5` is absent and a note says so.
+    """A locked session over both databases. If the file cannot be read, `mt5` is missing and a note says so.
 
     Args:
         settings: where the file is.
@@ -194,7 +193,7 @@ def open_inspection(
 
 
 def _without_semicolon(statement: str) -> str:
-    """A statement fit to stand in parentheses: without the semicolon that ends it and the comments behind."""
+    """A statement that can be put in parentheses: without its final semicolon and any comments after it."""
     text = statement.encode()  # tokens are counted in bytes
     ends = [start for start, _ in duckdb.tokenize(statement) if text[start : start + 1] == b";"]
     return text[: ends[0]].decode() if ends else statement
@@ -205,13 +204,13 @@ def _part(path: Path) -> Path:
 
 
 def _complaint(error: Exception, uri: str) -> str:
-    """DuckDB's complaint on one line, without the picture of the statement and the echo of ours."""
+    """DuckDB's error message on one line, without its excerpt of the statement."""
     text = complaint(error, uri)
     return re.split(r"; LINE \d+: ", text, maxsplit=1)[0]
 
 
 def _attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
-    """Attach `wh`; the password goes into a secret, because `duckdb_databases()` shows the rest."""
+    """Attach `wh`. The password goes into a secret, because `duckdb_databases()` shows everything else."""
     parameters = psycopg2.extensions.parse_dsn(warehouse.uri)
     password = parameters.pop("password", None)
     parameters["options"] = f"{parameters.get('options', '')} -c default_transaction_read_only=on".strip()
@@ -245,10 +244,10 @@ def _attach_file(session: duckdb.DuckDBPyConnection, settings: Settings, project
 
 
 def _views(session: duckdb.DuckDBPyConnection, project: Project) -> tuple[dict[str, str], list[str]]:
-    """The view of each table, and `bars` over the symbols' tables; and what tables could not be had."""
+    """The view of each table, `bars` over the symbols' tables, and notes on tables that cannot be read."""
     columns: dict[str, dict[str, str]] = {}
     notes = []
-    # as hex, because DuckDB refuses a whole answer for a name that is no UTF-8; one that is none cannot be named here
+    # as hex, because DuckDB rejects the whole result for one name that is not UTF-8; such a table gets a note below
     names = session.execute(
         _sqlite(
             "select hex(name) as name from sqlite_master where type in ('table', 'view')"
@@ -292,13 +291,13 @@ def _type(declared: str) -> str:
 
 
 def _source(table: str, columns: dict[str, str], first: str = "") -> str:
-    """SQLite's side: all values as text that gives the exact value back, as `exact_text` makes them."""
+    """The SELECT that SQLite runs: all values as exact text (see `exact_text`)."""
     cells = ", ".join(exact_text(identifier(name)) for name in columns)
     return f"select {first}{cells} from {identifier(table)}"
 
 
 def _typed(columns: dict[str, str], source: str) -> str:
-    """DuckDB's side: the text cast to the column's type; NULL where the value is not of it."""
+    """The SELECT that DuckDB runs: the text cast to the column's type; NULL if the value is not of that type."""
     casts = {
         "bigint": "case when regexp_full_match({0}, '-?[0-9]+') then try_cast({0} as bigint) end",
         "double": "case when not contains({0}, '_') then try_cast({0} as double) end",
@@ -321,9 +320,9 @@ def _scanned(plan: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _refuse_functions(node: dict[str, Any]) -> None:
-    """Refuse a plan that holds a table function which is not known to be harmless.
+    """Raise an error if a plan has a table function that is not known to be harmless.
 
-    The plan is what will run: `query('from postgres_' || 'execute(…)')` shows its true name here.
+    The plan has the true names of functions, even for `query('from postgres_' || 'execute(…)')`.
     """
     name = node["name"].strip().upper()
     function = str((node.get("extra_info") or {}).get("Function", name if name in HARMLESS_FUNCTIONS else "")).upper()

@@ -1,4 +1,4 @@
-"""Results of queries as a table, CSV or JSON."""
+"""Writes query results as a table, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CELL_WIDTH = 60
 def write_rows(
     cursor: duckdb.DuckDBPyConnection, kind: str, file: TextIO, json_columns: Container[str] = frozenset()
 ) -> None:
-    """Write a result as `table`, `csv` or `json`; there, columns of these names come as the JSON they hold."""
+    """Write a result as `table`, `csv` or `json`. In `json`, `json_columns` are written as JSON, not text."""
     names = [column[0] for column in cursor.description or ()]
     if kind == "json":
         is_json = [str(column[1]) == "JSON" or column[0] in json_columns for column in cursor.description or ()]
@@ -48,7 +48,7 @@ def _write_json(names: list[str], is_json: list[bool], cursor: duckdb.DuckDBPyCo
     quoted = [json.dumps(name, ensure_ascii=False) for name in names]
     separator = "[\n"
     for row in _rows(cursor):
-        # a dict: of two columns of one name, the last one counts
+        # a dict: if two columns have one name, the last one counts
         cells = {
             name: _embedded(value) if embed else json.dumps(_plain(value), ensure_ascii=False)
             for name, embed, value in zip(quoted, is_json, row, strict=True)
@@ -105,7 +105,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _embedded(value: Any) -> str:
-    """JSON as it stands, to the last digit of its numbers; what is no JSON as `_plain` gives it."""
+    """JSON text unchanged, with every digit of its numbers; any other value as `_plain` gives it."""
     if isinstance(value, str):
         try:
             json.loads(value, parse_constant=_refuse_constant)
@@ -117,7 +117,7 @@ def _embedded(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON can hold it, exactly; what JSON has no form for becomes text, NaN as in Postgres's to_json."""
+    """An exact value for JSON. A value that JSON cannot hold becomes text, such as NaN (as in Postgres's to_json)."""
     if isinstance(value, dict):
         return {str(name): _plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):

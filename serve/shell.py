@@ -31,7 +31,7 @@ class Shell:
     def loop(self) -> None:
         """Read and run until `.quit` or the end of the input."""
         if self._interactive:
-            with suppress(ImportError):  # Windows has none; lines can then not be edited
+            with suppress(ImportError):  # Windows has no readline; lines cannot be edited there
                 import readline  # noqa: F401
             print(SHELL_HELP, file=self._target)
         pending = ""
@@ -58,7 +58,7 @@ class Shell:
             return None
 
     def _take(self, pending: str, line: str) -> str:
-        """Run what is complete with this line; return what is not."""
+        """Run the statement if this line completes it; return the text still incomplete."""
         if not pending and line.lstrip().startswith((".", "@")):
             self._command(line.strip())
             return ""

@@ -1,4 +1,4 @@
-"""What `tradehouse status` knows: of each source, table, symbol and run, and what is wrong."""
+"""What `tradehouse status` shows: the state of each source, table, symbol and run, and the problems."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class TableState:
     """One candle table.
 
     Attributes:
-        rows: None where the table does not exist yet.
+        rows: row count; None if the table does not exist yet.
         newest: open of its newest bar.
         expected: open of the newest bar it must have; None where `ops.sync_health` does not know the table.
         lag_seconds: from newest to expected; 0 when current, None for an empty table.
-        status: of `ops.sync_health`, or `missing` (no such table), or `unknown` (no verdict on it).
+        status: from `ops.sync_health`, or `missing` (no such table), or `unknown` (not in that view).
         reason: the status in words, None when current.
     """
 
@@ -37,14 +37,14 @@ class TableState:
 
 @dataclass(frozen=True)
 class SymbolState:
-    """How the last run that looked found a symbol's table in the source.
+    """The state of a symbol's table in the source, as the last run found it.
 
     Attributes:
-        status: ok, empty, missing or failed; None where no run has looked yet.
-        source_newest: newest bar it read there.
-        rejects: values of its bars of the last 24 hours that could not be read; None where there is no such view.
+        status: ok, empty, missing or failed; None if no run has read it yet.
+        source_newest: the newest bar that the run read.
+        rejects: values of its bars of the last 24 hours that could not be read; None if the view does not exist.
         last_change_at: when rows of the symbol last changed in staging.
-        last_error: its last problem, over or not; last_error_at tells when that one first showed.
+        last_error: its last problem, even if it is solved; last_error_at is when that problem first occurred.
     """
 
     symbol: str
@@ -58,7 +58,7 @@ class SymbolState:
 
 @dataclass(frozen=True)
 class RunState:
-    """A run record; `seconds` is None while it is at work."""
+    """A run record; `seconds` is None while the run goes on."""
 
     run_id: int
     command: str
@@ -79,7 +79,7 @@ class SourceState:
     """A source that has ever run, as `ops.source_health` judges it.
 
     Attributes:
-        last_status: of its newest run, which may be at work.
+        last_status: the status of its newest run, which may still be running.
         last_ended_at: when a run last ended as done, partial or failed.
         last_success_at: when a run was last done with nothing left out.
         due_again_at: when the service expected its next run; None where no service runs it.
@@ -98,13 +98,13 @@ class SourceState:
 
     @property
     def ok(self) -> bool:
-        """Whether its runs go on and leave nothing out."""
+        """Whether its runs continue and leave nothing out."""
         return self.verdict in {"current", "running"}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something stale or broken: what it concerns (nothing: all), and what is wrong with it."""
+    """Something stale or broken: the names it concerns (empty: everything), and what is wrong."""
 
     concerned: tuple[str, ...]
     text: str
@@ -137,7 +137,7 @@ class Status:
 
     @property
     def has_candles(self) -> bool:
-        """Whether the candle tables are of interest: their source has run, or none has."""
+        """Whether to show the candle tables: their source has run, or no source has."""
         return bool(self.runs) or not self.sources
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Whether everything is current: what the warehouse holds, what it should hold, and how the last runs went.
 
-The verdict on each table is the view `ops.sync_health`, the one on each source `ops.source_health`; here they are
-fetched, counted and put together.
+The view `ops.sync_health` judges each table, and `ops.source_health` each source. This module reads both views and
+puts the results together.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ CANDLES = "mt5"
 """The source of the candle tables."""
 RUNS_SHOWN = 5
 REJECTS_OF = timedelta(hours=24)
-"""Age of the bars whose rejects are counted: reading the JSON of all of them takes seconds."""
+"""Only rejects of bars of this age are counted, because reading the JSON of all bars takes seconds."""
 
 
 def read_status(connection: Connection, project: Project, grace_minutes: int) -> Status:
-    """Judge each source, judge, count and date every candle table, and fetch the run records. Reads only.
+    """Read the state of each source, of every candle table and of the last runs. Reads only.
 
     Args:
-        connection: one transaction, so that all is as of one moment.
+        connection: in one transaction, so that all values are of one moment.
         project: the lists.
         grace_minutes: how late a bar or a run may be.
 
     Raises:
-        WarehouseError: the server does not let it look, or breaks off.
+        WarehouseError: the server denies the reading, or the connection fails.
     """
     try:
         [(as_of, _)] = _rows(
@@ -130,7 +130,7 @@ def _sources(connection: Connection) -> list[SourceState]:
 
 
 def _missing(connection: Connection, project: Project) -> dict[str, list[str]]:
-    """What was built once and is gone, by source; the candle tables are left to `_tables`."""
+    """Tables and views that were built once and are gone, by source; without candle tables, which `_tables` reports."""
     if not _existing(connection, ["ops.built_models"]):
         return {}
     tables = {f"public.{name}" for name in project.candle_tables}
@@ -162,7 +162,7 @@ def _runs(connection: Connection) -> list[RunState]:
 
 
 def _problems(project: Project, state: Status, missing: Mapping[str, list[str]]) -> list[Problem]:
-    """What is stale or broken, each cause once, with the tables or the source it concerns."""
+    """What is stale or broken: each cause once, with its tables or its source."""
     if not state.runs and not state.sources:
         return [Problem((), "no run yet: tradehouse sync")]
     candles = _candle_problems(project, state) if state.has_candles else []
@@ -184,7 +184,7 @@ def _problems(project: Project, state: Status, missing: Mapping[str, list[str]])
 
 
 def _names_what_failed(state: Status) -> bool:
-    """Whether what the last candle run left out is all said of its symbols."""
+    """Whether the states of the symbols already explain why the last candle run was partial."""
     ended = _last_ended(state.runs)
     return bool(ended and not ended.models_failed and any(_is_broken(symbol) for symbol in state.symbols))
 
@@ -212,7 +212,7 @@ def _candle_problems(project: Project, state: Status) -> list[Problem]:
 
 
 def _nobody_at_work(state: Status) -> list[Problem]:
-    """Nothing is due, perhaps because the markets are closed; still, a run should have ended lately."""
+    """The problem that no run has ended lately. It shows even while markets are closed and no bar is due."""
     ended = _last_ended(state.runs)
     if ended is None or ended.finished_at is None:
         return [Problem((CANDLES,), "no run has ended yet")]
@@ -226,7 +226,7 @@ def _nobody_at_work(state: Status) -> list[Problem]:
 
 
 def _named(project: Project, concerned: dict[str, list[str]]) -> tuple[str, ...]:
-    """The symbols all of whose tables it concerns, and the single tables of others."""
+    """The names concerned: a symbol if all its tables are, else the single tables."""
     every = list(project.timeframes)
     if concerned == dict.fromkeys(project.symbols, every):
         return ("all tables",)

@@ -1,4 +1,4 @@
-"""Which bot, by which exit, makes money: the completed trades, counted per bot."""
+"""What each bot earns, by exit reason: statistics of the completed trades."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from extract.errors import WarehouseError
 from extract.warehouse import Connection, complaint
 
 UNASSIGNED = "unassigned"
-"""Who made the trades that no bot can be found for."""
+"""The bot name of trades for which no bot can be found."""
 MISSING = "there are no trades yet: run tradehouse bybit backfill"
 
-# What a sum of PnL may span. Linear contracts settle in dollars of some kind; an inverse one pays in its coin and a
-# spot pair in its quote, so that each of those is summed by itself.
+# PnL is summed per market, because sums need one currency. Linear contracts settle in dollar coins and are summed
+# together. An inverse contract pays in its coin and a spot pair in its quote, so each is summed by itself.
 _MARKET = "case when category = 'linear' then category else category || ' ' || symbol end"
 _MEASURES = """
     count(*) as trades,
@@ -32,7 +32,7 @@ _MEASURES = """
 
 @dataclass(frozen=True)
 class Measures:
-    """Of some trades; PnL is net of fees, both in the currency of the market."""
+    """Measures of some trades. PnL is net of fees; both are in the currency of the market."""
 
     trades: int
     win_rate_pct: Decimal
@@ -52,7 +52,7 @@ class MarketStats:
 
 @dataclass(frozen=True)
 class BotStats:
-    """A bot and its trades by market; none where it has not completed any."""
+    """A bot and its trades by market; empty if it has not completed any."""
 
     bot_id: str
     bot_name: str | None
@@ -73,20 +73,20 @@ class Stats:
 
 
 class UnknownBotError(Exception):
-    """There is neither a bot nor a trade of that name; the message says which bots there are."""
+    """There is no bot of that name; the message lists the bots."""
 
 
 def read_stats(connection: Connection, bot: str | None = None, days: int | None = None) -> Stats:
     """Count the trades of each bot, or of one. Reads only.
 
     Args:
-        connection: one transaction, so that all is as of one moment.
+        connection: in one transaction, so that all values are of one moment.
         bot: only this one.
-        days: only trades whose exit is no older.
+        days: only trades that ended in the last so many days.
 
     Raises:
         UnknownBotError: there is no such bot.
-        WarehouseError: there is nothing to read yet, or the server does not let it look.
+        WarehouseError: there are no trades yet, or the server denies the reading.
     """
     with _reading(connection), connection.cursor() as cursor:
         cursor.execute("select now(), now() - make_interval(days => %s)", (days,))
@@ -118,11 +118,11 @@ def read_stats(connection: Connection, bot: str | None = None, days: int | None 
 
 
 def require_bot(connection: Connection, bot: str) -> None:
-    """Let a bot pass that is registered, or `UNASSIGNED`; any, while there is no register yet.
+    """Raise an error unless a bot is registered or `UNASSIGNED`. Without a register, any name passes.
 
     Raises:
-        UnknownBotError: it is none.
-        WarehouseError: the server does not let it look.
+        UnknownBotError: there is no such bot.
+        WarehouseError: the server denies the reading.
     """
     with _reading(connection), connection.cursor() as cursor:
         cursor.execute("select to_regclass('trading.bots') is not null")
