@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from serve.trading_stats import BotStats, Measures, Stats
 
 DAYS_A_MONTH = 30.44
-BOT = click.option("--bot", metavar="BOT", help="Report this bot only; what is read serves all of them.")
+BOT = click.option("--bot", metavar="BOT", help="Report only this bot's trades; executions are read for all bots.")
 
 
 @click.group()
@@ -48,7 +48,7 @@ def check() -> None:
 @TESTS
 @JSON
 def backfill(months: int, bot: str | None, tests: bool, as_json: bool) -> None:
-    """Read past executions, oldest week first. Started again, it goes on after the last week that has landed.
+    """Read past executions, oldest week first. A second start continues after the last week that has landed.
 
     Example: tradehouse bybit backfill --months 3
     """
@@ -62,7 +62,7 @@ def backfill(months: int, bot: str | None, tests: bool, as_json: bool) -> None:
 @TESTS
 @JSON
 def sync(bot: str | None, tests: bool, as_json: bool) -> None:
-    """Read what is new since the last run, and the two hours before once more.
+    """Read what is new since the last run, and the two hours before it again.
 
     Example: tradehouse bybit sync --bot shortseller_001
     """
@@ -86,7 +86,7 @@ def run(every: int | None, build_every: int) -> None:
 @click.option("--days", type=click.IntRange(1, 36_500), help="Only trades that ended so many days ago or less.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def stats(bot: str | None, days: int | None, as_json: bool) -> None:
-    """Tell which bot, by which exit, makes money: trades, win rate, PnL net of fees, holding time.
+    """Show what each bot earns, by exit reason: trades, win rate, PnL net of fees, holding time.
 
     Example: tradehouse bybit stats --days 30
     """
@@ -104,7 +104,7 @@ def stats(bot: str | None, days: int | None, as_json: bool) -> None:
 
 
 def _require_bot(bot: str | None) -> None:
-    """Refuse a bot that nobody knows, before anything is read."""
+    """Stop with an error if there is no such bot, before anything is read."""
     if bot is None:
         return
     from serve.trading_stats import UnknownBotError, require_bot
@@ -151,7 +151,7 @@ def _cells(measures: Measures) -> tuple[str, ...]:
 
 
 def _amount(value: Decimal) -> str:
-    """Two decimals, which are cents of a dollar; more where the amount is less than one of those, as of a coin."""
+    """Two decimals, or up to eight for an amount below 0.01, such as one in a coin."""
     return f"{value:,.2f}" if abs(value) >= Decimal("0.01") or value == 0 else f"{value:.8f}".rstrip("0")
 
 

@@ -1,6 +1,6 @@
 """The `tradehouse` command: the root group, and how errors become exit codes.
 
-Exit codes: 0 done (also when there is nothing new or another run holds the lock), 1 partial (of `status`: not all is
+Exit codes: 0 done (also if there is nothing new or another run holds the lock), 1 partial (for `status`: not all is
 current), 2 could not run.
 """
 

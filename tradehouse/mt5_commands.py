@@ -70,9 +70,9 @@ def sync(tests: bool, as_json: bool) -> None:
 def run(every: int | None, build_every: int, reconcile_every: int) -> None:
     """Run unattended, on a steady tick, until SIGTERM.
 
-    A tick lands what is new and refreshes the tables it belongs to. Everything is built when the project's files
-    change; every test runs at the start and every --build-every minutes, beside the ticks; the whole file is
-    reconciled daily. Each trouble is logged once when it comes and once when it goes.
+    A tick lands new bars and refreshes their tables. Everything is built when the project's files change. Every test
+    runs at the start and every --build-every minutes, beside the ticks. The whole file is reconciled daily. Each
+    problem is logged once when it starts and once when it ends.
 
     Example: tradehouse run --every 30
     """
@@ -87,8 +87,8 @@ def run(every: int | None, build_every: int, reconcile_every: int) -> None:
 def reconcile(names: tuple[str, ...], dry_run: bool) -> None:
     """Compare the whole SQLite file with staging, and staging with the tables; repair what differs.
 
-    A run looks back LOOKBACK_MINUTES only. This finds what changed behind that, however old it is, and tables
-    that somebody has touched. It needs some seconds per 100,000 bars; `tradehouse run` does it daily.
+    A run reads back LOOKBACK_MINUTES only. This command finds older changes, of any age, and tables that somebody has
+    edited. It takes some seconds per 100,000 bars; `tradehouse run` does it daily.
 
     Example: tradehouse reconcile --symbol EURUSD --dry-run
     """
@@ -112,7 +112,7 @@ def reconcile(names: tuple[str, ...], dry_run: bool) -> None:
 @click.command("demo-data")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--days", default=40, show_default=True, type=click.IntRange(1, 3650), help="Days back from now.")
-@click.option("--seed", default=7, show_default=True, help="Random seed: the same seed, the same walk.")
+@click.option("--seed", default=7, show_default=True, help="Random seed; the same seed gives the same prices.")
 @click.option("--around-the-clock", is_flag=True, help="No weekends: 288 bars a day for every symbol.")
 @click.option("--keep", is_flag=True, help="Leave an existing file as it is and succeed.")
 def demo_data(path: Path, days: int, seed: int, around_the_clock: bool, keep: bool) -> None:

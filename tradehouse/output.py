@@ -1,4 +1,4 @@
-"""What all commands print with: where to, how wide, how far along, and how they end."""
+"""How all commands print: consoles, tables, progress, and the last line of a run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def progress() -> Iterator[Report]:
 
 
 def print_outcome(outcome: Outcome[Any], *, tests: bool) -> None:
-    """The line a run ends with; `tests` says whether tests were asked for."""
+    """Print the last line of a run; `tests` says whether it ran tests."""
     transform = outcome.transform
     counts = f"{outcome.reading.summary}; {len(transform.built)} models built"
     if tests:

@@ -59,7 +59,7 @@ def query(sql: str | None, kind: str, output: Path | None, listed: bool) -> None
                     with output.open("w", encoding="utf-8", newline="") as file:
                         write_rows(rows, kind, file, json_columns)
     except (QueryError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader has seen enough; click knows how to end
+        if isinstance(error, BrokenPipeError):  # the reader closed the pipe; click ends the command
             raise
         err.print(f"error: {error}", markup=False)
         sys.exit(COULD_NOT_RUN)
@@ -67,7 +67,7 @@ def query(sql: str | None, kind: str, output: Path | None, listed: bool) -> None
 
 @click.command()
 def shell() -> None:
-    """Ask one query after another, from a terminal or a pipe, as `tradehouse query` does. Reads only.
+    """Run one query after another, from a terminal or a pipe, like `tradehouse query`. Reads only.
 
     Example: echo "from wh.eurusd_h1 limit 3;" | tradehouse shell
     """

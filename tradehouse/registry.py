@@ -1,4 +1,4 @@
-"""The one list of sources: name -> module, which is imported when it is asked for.
+"""The one list of sources: name -> module. A module is imported only when needed.
 
 A module of this list has:
 

@@ -63,7 +63,7 @@ def list_rejects(source: str | None, limit: int, as_json: bool) -> None:
 def dismiss(
     source: str, entity: str | None, row_key: str | None, column_name: str | None, everything: bool, dry_run: bool
 ) -> None:
-    """Close open rejects that need nobody's attention.
+    """Close open rejects that need no action.
 
     A dismissed reject opens again only if the source sends another value. An account with no other rejects counts as
     read in full.

@@ -1,4 +1,4 @@
-"""What every source's commands share: test, sync and run, made from the registry."""
+"""The commands that every source has: test, sync and run, made from the registry."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEST_EVERY = click.option(
 
 
 def every_option(default: str) -> Callable[[Command], Command]:
-    """The option that sets the pace of a service; `default` in words."""
+    """The option for the seconds between the ticks of a service; `default` is shown in the help."""
     return click.option("--every", type=click.IntRange(1), help=f"Seconds between ticks.  [default: {default}]")
 
 
@@ -86,7 +86,7 @@ def serve_source(
 
 
 def _warn_of_lookalikes(name: str) -> None:
-    """Say which variables look like settings and are none: a mistyped one would be passed over in silence."""
+    """Warn of variables that look like settings but are not: a mistyped one would be ignored silently."""
     from dotenv import dotenv_values
 
     from extract.environment import lookalikes
@@ -109,8 +109,8 @@ def source_group(name: str, help: str | None = None) -> click.Group:
     """The commands `test`, `sync` and `run` of a source that has no commands of its own.
 
     Args:
-        name: of the source, as the registry has it.
-        help: of the group, with an example.
+        name: the source's name in the registry.
+        help: the help of the group, with an example.
     """
 
     def test() -> None:

@@ -27,11 +27,11 @@ NAMES_SHOWN, PROBLEMS_SHOWN, TEXT_WIDTH = 5, 12, 200
     help="Minutes a bar may be late; give twice the interval between runs where that is more.  [default: 5]",
 )
 def status(as_json: bool, grace: int | None) -> None:
-    """Tell whether every source and every candle table is current, and if not, what is wrong; then the last runs.
+    """Show whether every source and every candle table is current, what is wrong if not, and the last runs.
 
-    A source is not current when its last run failed or left something out, or when its service has stopped. A table
-    is current when it has the newest bar of its timeframe that was due while the market was open. Exit codes: 0 all
-    is current, 1 something is stale or broken, 2 could not look.
+    A source is not current if its last run failed or left something out, or if its service has stopped. A table is
+    current if it has the newest bar of its timeframe that was due while the market was open. Exit codes: 0 all is
+    current, 1 something is stale or broken, 2 the warehouse could not be read.
 
     Example: tradehouse status --json
     """
@@ -47,7 +47,7 @@ def status(as_json: bool, grace: int | None) -> None:
 
 
 def _print_status(state: Status, project: Project, target: Warehouse) -> None:
-    """Tables for people, in 80 columns. Colour says nothing that a character does not say too."""
+    """Tables for people, in 80 columns. A character marks all that colour marks."""
     if state.has_candles:
         out.print(_candle_table(state, project))
         out.print()
@@ -102,7 +102,7 @@ def _source_table(state: Status) -> Table:
 
 
 def _table_cell(table: TableState, as_of: datetime) -> Text:
-    """Newest bar over rows; with a mark and the lag below where it is not current."""
+    """The newest bar above the row count; a table that is not current also gets a mark and its lag."""
     lines = [_moment(table.newest, as_of), "-" if table.rows is None else _count(table.rows)]
     if not table.ok:
         lines[0] += "!"
@@ -138,12 +138,12 @@ def _run_table(runs: list[RunState]) -> Table:
 
 
 def _count(number: int) -> str:
-    """A number in six characters, which is what nine timeframes leave each other on 80 columns."""
+    """A number in at most six characters: more do not fit with nine timeframes in 80 columns."""
     return f"{number:,}" if number < 100_000 else f"{number / 1000:.0f}k"
 
 
 def _moment(moment: datetime | None, as_of: datetime) -> str:
-    """The time of day, or the date where it is another day's."""
+    """The time of day, or the date if it is not today."""
     if moment is None:
         return "-"
     same_day = utc(moment).date() == utc(as_of).date()
@@ -151,7 +151,7 @@ def _moment(moment: datetime | None, as_of: datetime) -> str:
 
 
 def _short(seconds: float) -> str:
-    """A duration in its two or three most telling characters."""
+    """A duration in its largest fitting unit, such as 45m or 3h."""
     for unit, length in (("d", 86_400), ("h", 3_600)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f}{unit}"

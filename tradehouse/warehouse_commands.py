@@ -1,4 +1,4 @@
-"""The commands of the warehouse itself: where it is, its schemas, its settings."""
+"""The commands for the warehouse itself: its address, its schemas, its settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def warehouse() -> None:
 
 @warehouse.command()
 def uri() -> None:
-    """Print the warehouse's address (password masked), starting the embedded one if need be.
+    """Print the warehouse's address (password masked), starting the embedded one if needed.
 
     Example: psql "$(tradehouse warehouse uri)" -c "SELECT COUNT(*) FROM eurusd_h1"
     """
