@@ -1,13 +1,13 @@
 """Write a SQLite file as the MetaTrader 5 collector would, forming bars and defects included.
 
-It stands in for fifteen terminals in demos, tests and benchmarks. What is wrong in the file on purpose:
+It replaces fifteen terminals in demos, tests and benchmarks. The file has these defects on purpose:
 
 - an empty list without its opening bracket (`"peaks":]`): about `EMPTY_LIST_RATE` of the rows, and every
   chart's first bars, before the first turning point;
 - EMPTY_VALUE in each moving average during its warm-up (`WARM_UP_BARS`);
 - one JSON value in each `CUT_OFF_EVERY` rows cut off in the middle.
 
-`DemoSummary` counts them, so that whoever reads the file can be checked against it.
+`DemoSummary` counts them, so that a reader of the file can be checked against the counts.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ def write_demo_data(
 
     Args:
         path: file to create; its folder is created when missing.
-        symbols: tables to fill; each must be in the schema. Other tables of the schema stay empty. A column that no
-            chart here has gets the close where it holds numbers, else NULL.
+        symbols: tables to fill; each must be in the schema. Other tables of the schema stay empty. A column that
+            the simulator does not know gets the close if it holds numbers, else NULL.
         days: length of the history, 288 bars each, counted back from `end`.
         end: the moment of the collector's last write, with a time zone. No bar opens later.
         seed: selects the random walk.
         market_hours: leave out Friday 22:00 to Sunday 22:00 UTC. An `end` inside that time leaves those symbols
             without a forming bar.
-        around_the_clock: symbols that `market_hours` does not concern.
+        around_the_clock: symbols to which `market_hours` does not apply.
         schema_sql: DDL of the file, `sql/sqlite_schema.sql`.
         progress: called after each symbol with its name, the symbols done, and the symbols in all.
 
@@ -130,7 +130,7 @@ def _refuse_existing(path: Path) -> None:
 
 def _open_new(path: Path, schema_sql: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
-    # Nobody reads the file before it has its final name, so neither a journal nor fsync protects anything.
+    # Nobody reads the file before it has its final name, so it needs neither a journal nor fsync.
     connection.execute("pragma journal_mode = off")
     connection.execute("pragma synchronous = off")
     connection.executescript(schema_sql.read_text(encoding="utf-8"))
@@ -197,7 +197,7 @@ def _columns(connection: sqlite3.Connection, symbol: str) -> dict[str, str | Non
 
 
 def _rows(bars: Iterable[Bar], columns: Mapping[str, str | None]) -> Iterator[Sequence[object]]:
-    """The bars in the order of the table's columns; what no chart here has is the close, or NULL."""
+    """The bars in the order of the table's columns; an unknown column is the close or NULL."""
     if tuple(columns.values()) == Bar._fields:
         yield from bars
         return
