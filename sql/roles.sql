@@ -13,9 +13,9 @@
 -- tradehouse_reader       reads what the pipeline makes in public and trading, now and later, and nothing else
 -- tradehouse_accounts_reader   the same of accounts, which are customers', and nothing else
 --
--- The pipeline is one login with the first two. What it makes belongs to that login, and default privileges go
--- by the maker: hence the second run, and another one whenever a pipeline login is added. A table that dbt drops
--- and makes again is readable again at once.
+-- The pipeline is one login with the first two roles. It owns what it makes, and default privileges are set per owner.
+-- So run this file a second time after creating the login, and again for each further pipeline login. A table that dbt
+-- drops and makes again is then readable at once.
 
 do $$
 declare
@@ -24,7 +24,7 @@ begin
     foreach wanted in array array[
         'tradehouse_loader', 'tradehouse_transformer', 'tradehouse_reader', 'tradehouse_accounts_reader'
     ] loop
-        -- roles belong to the whole server: another of its databases may have them already
+        -- roles belong to the whole server, so another database may already have created them
         if not exists (select from pg_roles where rolname = wanted) then
             execute format('create role %I nologin', wanted);
         end if;
@@ -37,7 +37,7 @@ begin
 end
 $$;
 
--- Up to Postgres 14 everyone may create tables in public, the reader too. (Later ones have it like this.)
+-- In Postgres 14 everyone may create tables in public, even the reader. Later versions do not allow it.
 revoke create on schema public from public;
 grant usage on schema public to tradehouse_reader;
 grant usage, create on schema public to tradehouse_transformer;
@@ -49,8 +49,8 @@ declare
         select rolname::text from pg_roles
         where rolcanlogin and not rolsuper and pg_has_role(oid, 'tradehouse_transformer', 'usage')
     );
-    -- To give something to a role, or to set its default privileges, one has to be a member of it. An owner
-    -- who is no superuser joins for the length of this transaction.
+    -- Only a member of a role may transfer ownership to it or set its default privileges. An owner who is not a
+    -- superuser becomes a member for this transaction.
     joined constant text[] := array(
         select role from unnest(pipelines || 'tradehouse_loader'::text) as role
         where not pg_has_role(role, 'usage')
@@ -67,7 +67,7 @@ begin
         if to_regnamespace(item) is null then
             execute format('create schema %I', item);
         end if;
-        -- the pipeline leaves its version as a comment on the schema, which only an owner may
+        -- the pipeline stores its version as a comment on the schema, and only the owner may write that
         execute format('alter schema %I owner to tradehouse_loader', item);
         execute format('grant usage, create on schema %I to tradehouse_transformer', item);
     end loop;
@@ -93,7 +93,7 @@ begin
         raise notice 'login % loads and transforms, for tradehouse_reader and tradehouse_accounts_reader', item;
     end loop;
 
-    -- What is there already. Only what the pipeline owns: other tenants of public stay as private as they were.
+    -- Existing tables, but only those that the pipeline owns: grants on others' tables in public do not change.
     for relation, reader in
         select
             pg_class.oid,

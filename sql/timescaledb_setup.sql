@@ -1,14 +1,14 @@
--- TimescaleDB, optional: the candle tables become hypertables of a handful of chunks each, compressed where asked
--- for. Repeatable; run it after the first sync, and again when tables were added or rebuilt by dbt:
+-- TimescaleDB, optional: makes the candle tables hypertables of a few chunks each, compressed if you ask for it.
+-- Repeatable; run it after the first sync, and again when dbt has added or rebuilt tables:
 --
 --     psql "$POSTGRESQL_URI" -v ON_ERROR_STOP=1 -f sql/timescaledb_setup.sql
 --
--- As the login that owns the tables, or as a superuser. Where TimescaleDB is missing, not preloaded, or not this
--- login's to create, a notice says so and the tables stay plain. Not inside a transaction (psql -1): each table is
--- committed by itself, so that the pipeline waits for one at a time and a broken run goes on where it stopped.
+-- Run it as the login that owns the tables, or as a superuser. If TimescaleDB is missing, not preloaded, or this login
+-- may not create it, a notice says so and the tables stay plain. Do not run it inside a transaction (psql -1): each
+-- table is committed by itself, so that the pipeline waits for one at a time and a broken run can continue.
 --
--- Compression is asked for with an interval: chunks are compressed once they ended so long ago. Another interval
--- replaces the first; without one, nothing about compression changes.
+-- To compress, give an interval: chunks that ended longer ago are compressed. Another interval replaces the first;
+-- without one, compression stays as it is.
 --
 --     PGOPTIONS='-c tradehouse.compress_after=P30D' psql "$POSTGRESQL_URI" -f sql/timescaledb_setup.sql
 
@@ -26,7 +26,7 @@ begin
         raise notice 'TimescaleDB is not installed on this server; the candle tables stay plain';
         return;
     end if;
-    -- where the library is not preloaded, CREATE EXTENSION and each of its functions end the connection
+    -- if the library is not preloaded, CREATE EXTENSION and each of its functions end the connection
     if current_setting('timescaledb.max_background_workers', true) is null then
         raise notice 'TimescaleDB is not preloaded; the candle tables stay plain'
             using hint = 'Add timescaledb to shared_preload_libraries and restart the server.';
@@ -83,7 +83,7 @@ begin
         ) as timeframes (timeframe, chunk_interval) on split_part(relname, '_', -1) = timeframe
         where relnamespace = 'public'::regnamespace
             and relkind = 'r'
-            -- a name alone proves nothing in a schema shared with others
+            -- others may have a table of the same name in this schema, so check more than the name
             and exists (
                 select
                 from pg_index
@@ -102,7 +102,7 @@ begin
         order by relname
     loop
         is_changed := false;
-        -- its own notices, one for each table that holds rows
+        -- hide TimescaleDB's own notices, one for each table with rows
         set local client_min_messages = 'warning';
         if candles.present_interval is null then
             execute format(

@@ -1,10 +1,9 @@
--- What all sources need in the warehouse: schemas, run records, rejects, refreshing, and functions that judge values.
--- Then come the files of sql/staging/, one per source. Repeatable. `tradehouse` runs them whenever something of them is
--- missing or has changed; an administrator may run them by hand (psql -f) where the pipeline's role may not create
--- schemas.
+-- What all sources need in the warehouse: schemas, run records, rejects, refreshing, and functions that check values.
+-- The files of sql/staging/ follow, one per source. Repeatable. `tradehouse` runs them when something is missing or has
+-- changed. If the pipeline's role may not create schemas, an administrator can run them by hand (psql -f).
 
--- `if not exists` would not do: it asks for the right to create before it looks. Where an administrator made the
--- schemas (roles.sql), the pipeline's role needs no such right.
+-- `if not exists` does not work here: it needs the right to create even if the schema exists. If an administrator made
+-- the schemas (roles.sql), the pipeline's role does not have that right.
 do $$
 begin
     if to_regnamespace('staging') is null then
@@ -46,18 +45,18 @@ create table if not exists ops.sync_runs (
 alter table ops.sync_runs
     add column if not exists range_start timestamptz,
     add column if not exists range_end timestamptz,
-    -- when the unattended service expects its next run of this source; NULL where nobody knows (cron, by hand)
+    -- when the service expects its next run of this source; NULL if unknown (cron, by hand)
     add column if not exists due_again_at timestamptz,
     add column if not exists backend_pid integer;
--- The session that writes the record holds the run lock: a record without an end whose session is gone broke off.
+-- The session that writes the record holds the run lock. A record without an end whose session is gone broke off.
 alter table ops.sync_runs alter column backend_pid set default pg_backend_pid();
 create index if not exists sync_runs_extracted_at on ops.sync_runs (extracted_at);
--- What each run looks up among a month of records: runs that never ended, and the last build of everything.
+-- Each run looks these up among a month of records: runs that never ended, and the last build of all models.
 create index if not exists sync_runs_unfinished on ops.sync_runs (source) where finished_at is null;
 create index if not exists sync_runs_built on ops.sync_runs (run_id) where project_fingerprint is not null;
 
--- The models of each source as they were last built, in the order of their dependence: what a run refreshes, and what
--- it misses where somebody has dropped a relation.
+-- The models of each source as they were last built, parents first. A run refreshes these, and sees from them if
+-- somebody has dropped a table or view.
 create table if not exists ops.built_models (
     source text not null,
     place integer not null,
@@ -81,7 +80,7 @@ create table if not exists ops.rejected_rows (
 -- When a person dismissed the reject; it stays resolved until the source sends another value.
 alter table ops.rejected_rows add column if not exists dismissed_at timestamptz;
 
--- The newest row of a table up to a moment; NULL where the table is missing, empty or another one of that name.
+-- The newest row of a table up to a moment; NULL if the table is missing, empty, or a different one of that name.
 create or replace function ops.newest_row(relation text, until timestamptz) returns timestamptz
 language plpgsql stable
 as $$
@@ -98,14 +97,14 @@ exception when undefined_table or undefined_column or undefined_function then
 end
 $$;
 
--- What everybody who works on this warehouse has to agree on.
+-- Settings on which every user of this warehouse must agree.
 create table if not exists ops.settings (
     name text primary key,
     value text not null,
     check (name <> 'max_rows_per_table' or value ~ '^[1-9][0-9]{0,8}$')
 );
 
--- How many of its newest rows a candle table keeps. Not in SQL, which Postgres would plan again in every query.
+-- How many of its newest rows a candle table keeps. In plpgsql, because Postgres would plan SQL again in every query.
 create or replace function ops.max_rows_per_table() returns bigint
 language plpgsql stable
 as $$
@@ -114,10 +113,9 @@ begin
 end
 $$;
 
--- Bring models up to date by their refresh functions, which dbt leaves in the warehouse, in the order given: a parent
--- before its children. Each is a subtransaction, so that one that fails fails alone; all of them show at once when the
--- caller commits. All locks are taken first and in one order, so that two callers wait for each other but never for
--- ever.
+-- Bring models up to date by their refresh functions, which dbt stores in the warehouse, in the order given: parents
+-- before children. Each has a subtransaction, so that one failure does not stop the others. All changes become visible
+-- when the caller commits. All locks are taken first and in one order, so that two callers cannot deadlock.
 create or replace function ops.refresh(models text[])
 returns table (model text, rows_written bigint, error text)
 language plpgsql
@@ -142,12 +140,12 @@ begin
 end
 $$;
 
--- Text as jsonb, NULL where Postgres does not accept it. The exception block costs 0.4 µs a call where it catches
--- nothing and 10 µs where it does, so that from Postgres 16 on text that is no JSON is turned away first, at 0.4 µs.
--- (`pg_input_is_valid` would read what is good a second time.) What is JSON and yet no jsonb, a NUL character or a
--- number beyond all bounds, is left for the block; so is long text: lists nested some ten thousand deep end not in
--- "invalid" but in an error about the stack. (A literal as argument is cast while the query is planned, so an invalid
--- one fails; columns are what this is for.)
+-- Text as jsonb; NULL if Postgres does not accept it. The exception block costs 0.4 µs a call if it catches nothing
+-- and 10 µs if it does. So from Postgres 16 on, text that is not JSON is sorted out before it, at 0.4 µs.
+-- (`pg_input_is_valid` would parse valid text twice.) The block still handles text that is JSON but not jsonb (a NUL
+-- character, a number out of range). It also handles long text: lists nested some ten thousand deep raise an error
+-- about the stack. Use this with columns: a literal is cast while the query is planned, so an invalid one raises an
+-- error.
 create or replace function staging.try_jsonb_caught(value text) returns jsonb
 language plpgsql stable strict
 as 'begin return value::jsonb; exception when others then return null; end';
@@ -168,7 +166,7 @@ begin
 end
 $$;
 
--- Text as a moment, NULL where it is none. What names no time zone is UTC.
+-- Text as a time; NULL if it is not one. Text without a time zone is UTC.
 create or replace function staging.try_timestamptz(value text) returns timestamptz
 language plpgsql stable strict set timezone = 'UTC'
 as 'begin return value::timestamptz; exception when others then return null; end';

@@ -1,6 +1,6 @@
 -- Is everything in the SQLite file also in the warehouse? Newest bar and rows of each symbol, file against M5 table.
--- Counted are bars on the M5 grid from the table's oldest row on, because the table keeps its newest rows only.
--- `missing` are those of them without a candle; @rejected tells why a bar can make none.
+-- Only bars on the M5 grid from the table's oldest row on count, because the table keeps its newest rows only.
+-- `missing` counts those without a candle; @rejected shows why a bar makes none.
 with
 
 candles as (

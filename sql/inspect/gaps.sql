@@ -1,5 +1,5 @@
 -- Which M5 bars of the last 7 days are missing, though the market was open?
--- Open as `ops.market_hours` has it: what is open in summer and in winter. Holidays count as missing.
+-- Hours are open if `ops.market_hours` says so: open in both summer and winter. Bars on holidays count as missing.
 with
 
 slots as (

@@ -1,6 +1,6 @@
--- MT5 accounts: whom to poll, what the service said, how each poll went.
+-- MT5 accounts: the register, the replies of the API, and the result of each poll.
 
--- Whom to poll: written by `tradehouse accounts`, or by whatever knows the customers.
+-- The accounts to poll: written by `tradehouse accounts`, or by another program that knows the customers.
 create table if not exists accounts.registered_accounts (
     id text primary key,
     login_number bigint,
@@ -9,7 +9,7 @@ create table if not exists accounts.registered_accounts (
     created_at timestamptz not null default now()
 );
 
--- What the MT5 account service said of each account, as it came.
+-- The API's reply about each account, unchanged.
 create table if not exists staging.mt5_account_info (
     account_id text primary key,
     payload jsonb not null,
@@ -27,8 +27,8 @@ create table if not exists staging.mt5_positions (
 );
 create index if not exists mt5_positions_extracted_at on staging.mt5_positions (extracted_at);
 
--- `position_ticket` is the ticket of the position the trade closed: several may have closed one, each a part of it.
--- `landed_at` is the first `extracted_at` of the row, whatever has been corrected since.
+-- `position_ticket` is the ticket of the position the trade closed; several trades may each close a part of one.
+-- `landed_at` is the first `extracted_at` of the row; corrections do not change it.
 create table if not exists staging.mt5_history (
     account_id text not null,
     ticket text not null,
@@ -41,7 +41,7 @@ create table if not exists staging.mt5_history (
 create index if not exists mt5_history_extracted_at on staging.mt5_history (extracted_at);
 create index if not exists mt5_history_position_ticket on staging.mt5_history (account_id, position_ticket);
 
--- How each account fared in each run.
+-- The result of each account in each run.
 create table if not exists staging.mt5_sync_results (
     run_id bigint not null,
     account_id text not null,
@@ -57,8 +57,8 @@ create table if not exists staging.mt5_sync_results (
 create index if not exists mt5_sync_results_extracted_at on staging.mt5_sync_results (extracted_at);
 create index if not exists mt5_sync_results_started_at on staging.mt5_sync_results (started_at);
 
--- Where an account's next poll begins: written in the transaction of the rows. To have an account's history read
--- again from the start, delete its row.
+-- Where an account's next poll begins; written in the same transaction as the rows. To read an account's history again
+-- from the start, delete its row.
 create table if not exists staging.mt5_account_marks (
     account_id text primary key,
     attempted_at timestamptz not null,

@@ -1,5 +1,5 @@
--- Candles: how each symbol fares, and what is left of pruned bars. The landing tables of bars follow the list of their
--- columns: extract/schema.py makes them.
+-- Candles: the state of each symbol, and digests of pruned bars. extract/schema.py makes the landing tables of bars
+-- from the list of columns.
 
 create table if not exists ops.sync_symbols (
     symbol text primary key,
@@ -11,7 +11,7 @@ create table if not exists ops.sync_symbols (
     last_error_at timestamptz
 );
 
--- What staging no longer keeps: a digest of each bar, by which a later change of it in the file is still seen.
+-- A digest of each bar that staging no longer keeps, so that a later change of it in the file is still found.
 create table if not exists ops.pruned_bars (
     symbol text not null,
     timestamp bigint not null,
