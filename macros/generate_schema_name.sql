@@ -1,7 +1,7 @@
 {#
-    Production is the target named `warehouse`: its schemas are the ones the models name (`staging`, `ops`, …). In
-    any other target all of it goes below a prefix, `<target.schema>_ops`, so that nobody's trial replaces a view that
-    production reads. Sources stay where they are.
+    Production is the target named `warehouse`: its schemas are the ones that the models name (`staging`, `ops`, …). In
+    any other target the schemas get a prefix, such as `<target.schema>_ops`, so that a trial cannot replace a view that
+    production reads. Sources keep their schemas.
 #}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {%- set custom = (custom_schema_name or '') | trim -%}

@@ -1,6 +1,6 @@
 {#
-    Hook: take statistics of a table that has at least doubled since they were last taken. A backfill lands and is
-    built within seconds, long before autovacuum looks, and without statistics Postgres plans as for an empty table.
+    Hook: analyze a table that has at least doubled since its last analyze. A backfill lands and is built within
+    seconds, before autovacuum runs, and without statistics Postgres plans as for an empty table.
 #}
 {% macro analyze_when_grown(relation) %}
 {# by name: with `dbt build --empty` a relation stands for a query #}

@@ -1,8 +1,8 @@
 {#
-    CTEs: where an increment of the fills has to go on. `places` are all places from the first change in each category and
-    symbol on, that is, where a fill is new, different or gone: `opening_book` is what the fill before it left. A place
-    that an execution has left (it became a reject, or moved in time or symbol) `is_void` and has no values but its own;
-    `placed_at` is the batch that brought the execution, or took it away.
+    CTEs: where an increment of the fills has to continue. `places` are all places from the first change in each
+    category and symbol on; a change is a new, different or removed fill. `opening_book` is the book after the fill
+    before the first place. If an execution has left its place (it became a reject, or moved in time or symbol), the
+    place `is_void` and has only its own key. `placed_at` is the batch that added the execution or removed it.
 
     `lateral` is a lookup by index here.
 #}
@@ -59,7 +59,7 @@ fills_from_start as materialized (
             and executions.symbol = openings.symbol
             and (executions.exec_time, executions.seq, executions.exec_id collate "C")
             >= (openings.exec_time, openings.seq, openings.exec_id collate "C")
-    -- said once more for the index
+    -- repeated so that Postgres uses the index
     where executions.kind = 'fill'
         and executions.category = any(array(select category from starts))
         and executions.exec_time >= (select min(exec_time) from starts)
@@ -90,7 +90,7 @@ rows_from_start as (
     left join changed on so_far.exec_id = changed.exec_id
 ),
 
--- what holds now, and where nothing holds any more, the place alone
+-- the current execution of each place; for a place without one, only its key
 places as (
     select
         here.*,

@@ -1,8 +1,8 @@
 {#
     Steps of an increment of `candles`: `newest`, the minute of the table's newest row, and `sampled`, the bars of the
-    minutes that can have changed. Those are the minutes with a row landed since the table's newest `synced_at`, the
-    newest minute of the bars and of the table (the dynamic columns move from the one to the other), and, while the
-    table is under its cap, minutes older than its oldest row.
+    minutes that can have changed. Those are: the minutes with a row landed since the table's newest `synced_at`; the
+    newest minute of the bars and that of the table (the dynamic columns move from the old one to the new one); and,
+    while the table is below its cap, minutes older than its oldest row.
 #}
 {% macro candle_increment_steps() %}
 landed_since as (
@@ -10,7 +10,7 @@ landed_since as (
     from {{ this }}
 ),
 
-{# a bar of the future that the source has taken back leaves staging; any other bar that is gone is history #}
+{# a future bar that the source has withdrawn is deleted from staging; any other missing bar is history #}
 withdrawn as (
     select candle.timestamp
     from {{ this }} as candle
@@ -53,10 +53,10 @@ newest as (
     ) as epoch_minute
 ),
 
-{# The oldest row that stays, none while there is room for older ones. It counts through the whole table, so it is
-   asked for only where the answer matters, behind what is cheap to know. Rows about to be deleted are counted apart,
-   and not left out one by one, which would take longer than the count itself; where those are the oldest, it names an
-   older row than it need, and the pruning mends that. #}
+{# The oldest row that stays; none while the table has room for older ones. Finding it counts the whole table, so it is
+   evaluated only when needed, after cheaper conditions. Rows about to be deleted are counted separately, because
+   leaving them out one by one takes longer than the count. If those are the oldest rows, the result may be older than
+   necessary, and the pruning corrects that. #}
 cap as (
     select (extract(epoch from timestamp) / 60)::bigint as epoch_minute
     from (
@@ -72,7 +72,7 @@ cap as (
     ) as oldest_kept
 ),
 
-{# the first of its index, so that knowing that nothing older has come costs no scan #}
+{# the first entry of its index, so that finding nothing older costs no scan #}
 oldest_bar as (
     select timestamp
     from bars

@@ -1,6 +1,6 @@
 {#
-    Steps of a full refresh of `candles`: the newest bar of every minute, a reject where a minute has no other, and the
-    candles without any bar. What staging has let go of is history, and having no bar there means nothing.
+    Steps of a full refresh of `candles`: the newest bar of every minute, a reject if a minute has only rejects, and the
+    candles without any bar. Candles from a time that staging has pruned are history: they stay without a bar.
 #}
 {% macro candle_repair_steps(all_bars) %}
 staging_start as (

@@ -4,13 +4,12 @@
     A full build takes every minute on the grid, an increment the minutes that can have changed. Either way each
     minute's row is computed from the bars alone, so increments and a full build end in the same table.
 
-    A minute whose only bars are rejects comes out with `open` NULL, which `delete_when` takes for "delete
-    this candle". So does a candle of the future without a bar: that one has been withdrawn. So does, in a full
-    refresh, a candle of the table without any bar, but for history: where staging has been pruned, no bar does not
-    mean no candle.
+    A minute whose only bars are rejects gets a row with `open` NULL, which `delete_when` takes as "delete this
+    candle". A future candle without a bar gets such a row too, because its bar was withdrawn. In a full refresh, so
+    does any candle without a bar, except history: a candle stays if staging has pruned that time.
 
-    The dynamic columns belong to the newest row of the table. A row that was the newest gives them up whether or not
-    staging still has its bar.
+    Only the newest row of the table has the dynamic columns. When a newer row comes, the previous one loses them,
+    even if staging no longer has its bar.
 #}
 {% macro candles(bars, timeframe) %}
 {% set increment = is_incremental() %}
@@ -42,7 +41,7 @@ newest_bar as (
 
 {{ steps }}
 
-{# `sampled` is read once, so that Postgres parses a dynamic column only where it is kept #}
+{# `sampled` is read once, so that Postgres parses a dynamic column only for the row that keeps it #}
 final as (
     select
         to_timestamp(sampled.epoch_minute * 60) as timestamp,

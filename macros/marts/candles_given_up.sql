@@ -1,6 +1,6 @@
 {#
-    Rows of the table, with a `union all` ahead, that give up their dynamic columns and have no bar to be computed
-    from. Between two increments that can only be the newest row. A full refresh may find a table of another shape.
+    Rows of the table, after a `union all`, that must lose their dynamic columns and have no bar to be computed from.
+    Between two increments that can only be the newest row. A full refresh may find more, in a table of another shape.
 #}
 {% macro candles_given_up(increment) %}
     {% set names = candle_columns() %}

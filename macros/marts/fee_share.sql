@@ -1,7 +1,7 @@
 {#
-    The part of a fill's fee that falls on the quantity between two points of the fill, in proportion. It is the
-    difference of two running totals, the last of which is the fee itself: the parts of a fill, wherever it is cut, sum
-    to its fee to the last digit, and none of them depends on how the rest is cut.
+    The share of a fill's fee for the quantity between two points of the fill, in proportion. It is the difference of
+    two running totals, the last of which is the fee itself. So the shares of a fill sum to its fee to the last digit,
+    wherever it is cut, and no share depends on the other cuts.
 #}
 {% macro fee_share(fee, quantity, from_quantity, to_quantity) -%}
     (

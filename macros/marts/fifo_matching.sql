@@ -1,8 +1,8 @@
 {#
-    First in, first out, without a loop. All that a holder ever opened and all it ever closed are two rulers of one
-    scale: entries cover it end to end, and so do exits, as far as they have come. Every start and end cuts the scale;
-    each piece between two cuts belongs to one entry and one exit, found by counting the starts so far. That is one sort,
-    where a join of overlapping ranges is quadratic.
+    First in, first out, without a loop. All quantities that a holder opened lie end to end on one scale, and so do all
+    that it closed. Every start and end of an entry or exit cuts the scale. Each piece between two cuts belongs to one
+    entry and one exit, found by counting the starts so far. That takes one sort; a join of overlapping ranges is
+    quadratic.
 #}
 {% macro fifo_matching(entries, exits, holder) %}
     {% if holder is string or not holder %}
@@ -41,7 +41,7 @@
         group by {{ holder_columns }}
     ),
 
-    -- of several cuts at one place only the last is the start of a piece that has a length
+    -- of several cuts at one place, only the last starts a piece longer than zero
     spans as (
         select
             place as starts_at,
@@ -55,7 +55,7 @@
             of_holder as (partition by {{ holder_columns }} order by place)
     )
 
-    -- what was opened beyond the end of the holder's last exit, or has none, is still open
+    -- entries beyond the holder's last exit, or without any exit, are still open
     select
         entry_number,
         exit_number,

@@ -1,8 +1,8 @@
 {#
-    CTEs: what an increment of the trades has to match. `orders_to_compute` are the exit orders that have a fill where
-    something has changed since the trades were computed (int_bybit__fills.settled_at), or had one there; all their pairs
-    are computed again. Of each holder of such a fill, `opening_fills` and `closing_fills` go on from the first place on
-    its scale that they touch, and `is_to_compute` tells the orders' fills from those between them.
+    CTEs: what an increment of the trades has to match. `orders_to_compute` are the exit orders that have or had a fill
+    where something has changed since the trades were computed (int_bybit__fills.settled_at); all their pairs are
+    computed again. For each holder of such a fill, `opening_fills` and `closing_fills` start at the first place on its
+    scale that these orders touch. `is_to_compute` marks the orders' own fills; the others only lie between them.
 
     `lateral … offset 0` is a lookup by index, which Postgres would otherwise turn into a join over everything.
 #}

@@ -1,4 +1,4 @@
-{# Whether the model's table is there already, to be added to or refreshed in full. A unit test has no table. #}
+{# Whether the model's table already exists. A unit test has no table. #}
 {% macro has_table() %}
     {% if not execute or this is none or is_incremental() %}
         {% do return(execute and is_incremental()) %}

@@ -1,6 +1,6 @@
 {#
-    Stop with a compiler error where a list of dbt_project.yml holds what it may not: extract/lists.py asks the same
-    and more of it for everything that does not go through dbt.
+    Stop with a compiler error if a list of dbt_project.yml has an invalid entry. extract/lists.py checks the same and
+    more for everything that does not go through dbt.
 #}
 {% macro require_lists() %}
     {% for symbol in var('symbols') %}

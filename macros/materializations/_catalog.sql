@@ -1,5 +1,5 @@
 {#
-    What the catalog says of an existing table, in one query:
+    What the catalog says about an existing table, in one query:
     {columns: {name: {type, not_null, in_primary_key, description}}, description}.
 #}
 {% macro _table_state(relation) %}

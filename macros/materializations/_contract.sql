@@ -1,5 +1,5 @@
 {#
-    What an upsert needs of the model, checked: an enforced contract, and a `unique_key` that is the contract's
+    Check what an upsert needs of the model: an enforced contract, and a `unique_key` that is the contract's
     primary key.
     Returns {columns: [{name, type, not_null, description}], unique_key: [names]}.
 #}
@@ -71,9 +71,8 @@
 {% endmacro %}
 
 {#
-    How the table differs from the contract: {added: [contract columns it lacks], extra: [names of columns that are
-    somebody else's], misfits: whether only a rebuild makes it fit}. Raises where it does not fit, unless a full refresh
-    was asked for.
+    How the table differs from the contract: {added: [contract columns it lacks], extra: [names of columns that others
+    added], misfits: whether only a rebuild makes it fit}. Raises an error if it does not fit, except in a full refresh.
 #}
 {% macro _contract_drift(contract, state) %}
     {% set added = [] %}
@@ -113,7 +112,7 @@
     {% do return({'added': added, 'extra': extra, 'misfits': problems | length > 0}) %}
 {% endmacro %}
 
-{# Raise where a table just made by the model is not what the contract says, by names and types. #}
+{# Raise an error if the names and types of a table that the model just made differ from the contract. #}
 {% macro _require_contract(contract, made) %}
     {% set names = contract.columns | map(attribute='name') | list %}
     {% set problems = [] %}

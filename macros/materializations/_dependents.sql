@@ -1,13 +1,14 @@
 {#
-    What stands on a relation: its views and materialized views, and theirs in turn, each as it is now. Read it before
-    the relation is renamed or dropped; `_restore_dependents` makes all of it again on what then has the name.
+    What depends on a relation: its views and materialized views, and theirs in turn, as they are now. Read it before
+    the relation is renamed or dropped; `_restore_dependents` makes all of it again on the relation that then has the
+    name.
 
-    Returns a list, a view before those that stand on it: {name, kind, is_model, create, details: [statements]}.
+    Returns a list, a view before those that depend on it: {name, kind, is_model, create, details: [statements]}.
     `details` are owner, comments, indexes, triggers, rules and grants. With `itself`, a view's own entry comes first.
-    Raises where one belongs to a role this one cannot act for: it could not be made again.
+    Raises an error if one belongs to a role that this one cannot act for, because it could not be made again.
 #}
 {% macro _saved_dependents(relation, itself=false) %}
-    {# one at a time: two relations may have dependents in common, which both would drop and make again #}
+    {# one build at a time: two relations may share dependents, which both builds would drop and make again #}
     {% do run_query("select pg_advisory_xact_lock(hashtextextended('tradehouse dependents', 0))") %}
     {% set models = [] %}
     {% for node in graph.nodes.values() if node.resource_type == 'model' %}
@@ -29,7 +30,7 @@
     {% do return(saved) %}
 {% endmacro %}
 
-{# Drop what was saved, the last first. Not by cascade: what else stands there, a function say, ends in an error. #}
+{# Drop what was saved, the last first. Not by cascade: any other dependent, such as a function, raises an error. #}
 {% macro _drop_dependents(saved) %}
     {% if saved %}
         {% call statement('drop_dependents') %}
@@ -73,7 +74,7 @@ begin
             if dependent ->> 'create' is not null then
                 execute dependent ->> 'create';
             end if;
-            -- default privileges have just granted what may have been revoked since
+            -- default privileges have just granted rights that may have been revoked before
             for grantee in
                 select distinct case acl.grantee when 0 then 'public' else acl.grantee::regrole::text end
                 from pg_class cross join aclexplode(pg_class.relacl) as acl
@@ -85,7 +86,7 @@ begin
                 begin
                     execute detail;
                 exception when undefined_column then
-                    null; -- a comment or a grant of a column the view no longer has
+                    null; -- a comment or a grant on a column that the view no longer has
                 end;
             end loop;
         exception when others then

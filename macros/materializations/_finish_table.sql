@@ -15,8 +15,8 @@
 {% endmacro %}
 
 {#
-    Keys and indexes of a table just made (`state` is none), and `persist_docs` without its price: comments are
-    written only where they differ, because each one is a new catalog row. All in one round trip.
+    Keys and indexes of a table just made (`state` is none), and `persist_docs` at a lower cost: comments are
+    written only if they differ, because each one is a new catalog row. All in one round trip.
 #}
 {% macro _finish_table(target, contract, state) %}
     {% set statements = [] %}
@@ -45,7 +45,7 @@
         {% endfor %}
     {% endif %}
     {% if _upsert_config('keep_newest_rows') %}
-        {# the function does so where the table has grown; the cap may have come down since #}
+        {# the function prunes only if the table has grown, but the cap may have become smaller #}
         {% do statements.append(_block(contract, _prune_sql(target, contract))) %}
     {% endif %}
     {% if statements %}

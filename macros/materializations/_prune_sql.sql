@@ -3,8 +3,8 @@
     the unique key. The cutoff is read first and the DELETE names it as a constant: with a subquery TimescaleDB
     decompresses the whole table.
 
-    A TimescaleDB chunk outlives its last row and has to be dropped, which waits for everybody who reads it. It waits
-    briefly; a chunk that is left goes the next time the table is pruned. Only a hypertable has children; asking that
+    A TimescaleDB chunk stays when its last row is deleted and has to be dropped, which waits for all its readers. The
+    wait is short; a chunk that remains is dropped at the next pruning. Only a hypertable has children; checking that
     first costs a plain table 0.1 ms. The extension may be in any schema.
 #}
 {% macro _prune_sql(target, contract) %}

@@ -11,7 +11,7 @@
     {% endif %}
 {% endmacro %}
 
-{# What a table made anew takes over from the one it replaces. #}
+{# What a new table takes over from the one it replaces. #}
 {% macro _take_over(rebuilt, old, contract, old_state, extra) %}
     {% if _upsert_config('keeps_history') %}
         {% do _take_history(rebuilt, old, contract, old_state) %}
@@ -109,8 +109,8 @@
 {% endmacro %}
 
 {#
-    What a rebuild keeps of each row the old table had: `insert_only_columns`, and `unchanged_columns` where all that is
-    compared is the same. Where a compared column is new or of another type, every row has changed.
+    What a rebuild keeps of each old row: `insert_only_columns`, and `unchanged_columns` if all compared columns are the
+    same. If a compared column is new or of another type, every row has changed.
 #}
 {% macro _take_kept_values(rebuilt, old, contract, old_state) %}
     {% set insert_only = _upsert_config('insert_only_columns', []) %}

@@ -1,7 +1,7 @@
 {#
     The increment of a model as a function in the warehouse: `refresh.<model>()`, or the schema of that name in another
-    target. It returns how many rows it wrote. dbt runs an increment by calling it, and so does whoever brings tables
-    up to date without dbt (`ops.refresh`).
+    target. It returns how many rows it wrote. dbt calls it to run an increment, and so does `ops.refresh`, which brings
+    tables up to date without dbt.
 
     Returns {schema, name, settings, body, md5}; `name` is ready for SQL.
 #}
@@ -19,7 +19,7 @@
     }) %}
 {% endmacro %}
 
-{# The SQL of the model's increment, whatever the build at hand is. #}
+{# The SQL of the model's increment, even if this build is a full one. #}
 {% macro _increment_of_model() %}
     {% if is_incremental() %}
         {% do return(sql) %}
@@ -33,8 +33,8 @@
     {% do return(increment) %}
 {% endmacro %}
 
-{# The advisory lock of a model's table: whoever writes it takes turns, with an older snapshot one would undo what the
-   other wrote. (A table lock would cancel autovacuum again and again.) `ops.refresh` takes the same. #}
+{# The advisory lock of a model's table. Writers take turns, because one with an older snapshot would undo what the
+   other wrote. (A table lock would cancel autovacuum again and again.) `ops.refresh` takes the same lock. #}
 {% macro _table_lock(schema) -%}
     pg_advisory_xact_lock(hashtextextended({{ _literal(schema ~ '.' ~ model.name) }}, 0))
 {%- endmacro %}
@@ -107,7 +107,7 @@ end
     }) %}
 {% endmacro %}
 
-{# Leave the function in the warehouse, where it is not there as it is now. #}
+{# Store the function in the warehouse, unless it is there already with the same text. #}
 {% macro _leave_refresh_function(function, found) %}
     {% if not found.has_function %}
         {% call statement('refresh_function') %}

@@ -1,10 +1,10 @@
 {#
-    The upsert as the statements of a plpgsql block, which need the declarations of `_upsert_variables`. They leave in
-    `upsert_rows` how many rows were inserted, updated and deleted.
+    The upsert as the statements of a plpgsql block, which need the declarations of `_upsert_variables`. They set
+    `upsert_rows` to the number of rows inserted, updated and deleted.
 
-    `everything` says that the model's rows are the whole table: then what it does not return is deleted too, unless
-    the model is `keeps_history`. The model runs once; rows that equal the target's are left out before the insert, so
-    that an unchanged row is neither rewritten nor locked.
+    `everything` says that the model's rows are the whole table: then rows that it does not return are deleted too,
+    unless the model is `keeps_history`. The model runs once; rows that equal the target's are left out before the
+    insert, so that an unchanged row is neither rewritten nor locked.
 
     Rows are deleted in a statement of their own, and by literal keys where the key is one column: with a join
     TimescaleDB decompresses the whole table, and in one statement with the insert it may not see the rows.
@@ -109,8 +109,8 @@
 {%- endmacro %}
 
 {# Of the incoming rows, those that change the target. `few` says that they are an increment: each is looked up by its
-   key. Postgres may expect thousands of them, above all before the table's first ANALYZE, and would read the whole table
-   into a hash for the one that comes; `offset 0` keeps it from that. #}
+   key. Postgres may expect thousands, above all before the table's first ANALYZE, and would then hash the whole table
+   for one row; `offset 0` prevents that. #}
 {% macro _differing_sql(target, incoming, unique_key, compared, delete_when, few=false) -%}
         select
             incoming.*,

@@ -2,21 +2,21 @@
     Incremental models for Postgres. The strategy `upsert` is this project's; any other goes to dbt's own
     materialization.
 
-    An upsert is made lean for a run every 30 seconds: no temporary table, one statement per increment, nothing touched
-    that is not different.
+    An upsert has to be cheap enough for a run every 30 seconds: no temporary table, one statement per increment, and
+    only rows that differ are written.
 
-    - First build: `create table as`, held against the contract, then keys, indexes and comments in one go.
-    - Increment: `select refresh.<model>()`, a function that the build leaves in the warehouse and that anybody may
+    - First build: `create table as`, checked against the contract, then keys, indexes and comments in one go.
+    - Increment: `select refresh.<model>()`, a function that the build stores in the warehouse and that anybody may
       call (see `_refresh_function`).
     - `--full-refresh` on a table that holds the contract: the same upsert over all rows, which also deletes what the
-      model no longer returns. Grants, views on top, columns of somebody else's and unchanged rows stay as they are.
-    - `--full-refresh` on a table of another shape: rebuilt and swapped, in one transaction. Grants, what stands on it
-      and columns of somebody else's are taken over.
+      model no longer returns. Grants, views on top, columns that others added and unchanged rows stay as they are.
+    - `--full-refresh` on a table of another shape: rebuilt and swapped, in one transaction. Grants, dependent
+      views and columns that others added are taken over.
 
-    Its configs, but for dbt's own, lie under `meta`:
+    Its configs, except for dbt's own, stand under `meta`:
 
-    `insert_only_columns` keep what the row was inserted with. A difference in these, or in `unchanged_columns` alone, is
-    no change: the row stays as it is.
+    `insert_only_columns` keep the values with which the row was inserted. If only these or `unchanged_columns` differ,
+    the row stays as it is.
 
     A row for which `delete_when` holds is a tombstone: the target's row with that key is deleted.
 
@@ -44,7 +44,7 @@
     {% set state = _table_state(existing) if existing is not none and existing.is_table else none %}
     {% set drift = _contract_drift(contract, state) if state else none %}
     {% set rebuild = state is none or (should_full_refresh() and drift.misfits) %}
-    {# with `dbt build --empty` and `--sample` the model is not all it is #}
+    {# with `dbt build --empty` and `--sample` the model returns only part of its rows #}
     {% set is_whole = not flags.EMPTY and not flags.SAMPLE %}
     {% set increment = not rebuild and not should_full_refresh() and is_whole %}
 
@@ -59,7 +59,7 @@
     {% else %}
         {{ run_hooks(pre_hooks, inside_transaction=True) }}
         {% if rebuild %}
-            {# the model may read its table, which therefore keeps its name as long as the model runs #}
+            {# the model may read its own table, so the table keeps its name while the model runs #}
             {% set rebuilt = target if existing is none else make_intermediate_relation(target) %}
             {% if existing is not none %}
                 {% do drop_relation_if_exists(rebuilt) %}
@@ -96,7 +96,7 @@
     {% endif %}
     {% if to_drop is not none %}
         {% do _restore_dependents(dependents) %}
-        {# not by cascade: what else stands there, a function say, ends in an error #}
+        {# not by cascade: any other dependent, such as a function, raises an error #}
         {% call statement('drop_replaced') %}
             drop {{ to_drop.type | replace('_', ' ') }} {{ to_drop }}
         {% endcall %}

@@ -1,6 +1,6 @@
 {#
-    dbt's own answer, but for a model that is rendered a second time for its refresh function: that is the increment
-    whatever the build at hand is.
+    dbt's own answer, except when a model is rendered a second time for its refresh function: then it is true, whatever
+    the build is.
 #}
 {% macro is_incremental() %}
     {% do return(model.get('is_rendered_as_increment', false) or dbt.is_incremental()) %}

@@ -1,10 +1,10 @@
 {#
-    What a function of `type: aggregate` is on Postgres, for which dbt has nothing: an aggregate whose step is the text of
-    the file, the body of a plpgsql function. `step` is the row the step before returned (NULL at first), and the
+    What a function of `type: aggregate` is on Postgres, for which dbt has nothing: an aggregate whose step is the text
+    of the file, the body of a plpgsql function. `step` is the row the step before returned (NULL at first), and the
     function's arguments go by their names. The row's columns stand under `meta.step`, its type is named by `returns`.
 
-    All three are made anew, in one transaction, where the comment on the aggregate is not this text's; otherwise
-    nothing is touched. What is at work with them at that moment fails, and is right the next time.
+    If the comment on the aggregate does not match this text, all three are made again in one transaction; otherwise
+    nothing is changed. A query that uses them at that moment fails and works the next time.
 #}
 {% macro postgres__aggregate_function_sql(target_relation) %}
     {% set columns = model.config.meta.get('step') %}

@@ -1,12 +1,12 @@
 {#
     dbt's view materialization for Postgres, in place. dbt's own makes a new view and drops the old one by cascade,
-    with everything that stands on it.
+    with everything that depends on it.
 
-    - The definition is as it was: nothing is touched.
-    - Columns came behind those there are, or only the rule changed: `create or replace view`, which keeps grants,
-      comments and what stands on it.
-    - Columns were dropped, renamed or retyped: what stands on the view is saved, the view is made again, and all of
-      it is put back, in one transaction (see `_dependents.sql`).
+    - If the definition has not changed, nothing is done.
+    - If columns were added at the end, or only the query changed: `create or replace view`, which keeps grants,
+      comments and dependents.
+    - If columns were dropped, renamed or retyped: the dependents are saved, the view is made again, and the dependents
+      are restored, in one transaction (see `_dependents.sql`).
 
     Two runs that build the same view take turns.
 #}
@@ -48,7 +48,7 @@
             )
         {% endcall %}
         {% if saved and change['kind'] == 'view' %}
-            {# its own entry has a new definition now, and the same owner, comments and grants #}
+            {# the view's own entry now has the new definition, with the same owner, comments and grants #}
             {% do saved[0].update({'create': none}) %}
         {% endif %}
         {% do _restore_dependents(saved) %}

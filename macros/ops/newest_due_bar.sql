@@ -4,7 +4,7 @@
 (
     select to_timestamp(max(slots.epoch))
     from (
-        -- the last grid instant of each of the 168 hours up to then, if the hour has one
+        -- the last grid instant in each of the 168 hours before, if the hour has one
         select
             hours.hour,
             least({{ epoch }}, hours.hour * 3600 + 3599) / ({{ minutes }} * 60) * ({{ minutes }} * 60) as epoch

@@ -1,8 +1,7 @@
 {#
-    The staging view of one symbol: the landed bars with the collector's habits resolved, column by column as their
-    kind says.
-    Every landed row is kept; `is_usable` tells whether its prices make a candle, `is_history` whether it is of a time
-    of which staging has let bars go.
+    The staging view of one symbol: the landed bars with the collector's defects repaired, by the kind of each column.
+    Every landed row is kept. `is_usable` says whether its prices make a candle, `is_history` whether it is from a time
+    whose bars staging has pruned.
 #}
 {% macro mt5_bars(landed, symbol) %}
 select

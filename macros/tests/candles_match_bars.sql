@@ -1,10 +1,10 @@
 {#
     Data test of a staging view: the symbol's candle tables hold exactly what its bars call for, both ways.
     Written without the macro that builds the tables. Returns one row per candle that is missing, surplus or
-    different. Candles of a time of which staging has let bars go are history and not compared.
+    different. Candles from a time whose bars staging has pruned are history and not compared.
 
-    Bars land in one transaction and reach the tables in the next. A test beside a run at work may see what lies
-    between, so bars of that run which a table does not have yet count as that table holds them.
+    Bars land in one transaction and reach the tables in the next. A test beside a run may see the state in between, so
+    bars of that run that are not in a table yet count as equal to what the table holds.
 #}
 {% test candles_match_bars(model, symbol) %}
 {% set dynamic = dynamic_columns() %}

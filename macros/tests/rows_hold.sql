@@ -1,4 +1,4 @@
-{# Data test of a model: the rule holds for every row. A returned row breaks it, or leaves it unknown. #}
+{# Data test of a model: the rule holds for every row. A returned row breaks the rule, or makes it NULL. #}
 {% test rows_hold(model, rule) %}
 select *
 from {{ model }}
