@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import click
 import psycopg2
@@ -26,16 +28,24 @@ import psycopg2
 from benchmarks import plain_script
 from benchmarks.contest import PLAIN, Contest, Report, Section, hold
 from benchmarks.source import Source
+from extract import run as run_module
 from extract.dbt_runner import Dbt
 from extract.run import Runner
 from extract.settings import SQL, Project, Settings, load_project
+from extract.sources.mt5 import bars
 from extract.sources.mt5.source import Mt5Reading, Mt5Source
 from extract.warehouse import open_warehouse, stop_embedded
 
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+PHASES = (
+    ("read", bars, "extract"),
+    ("compare", bars, "compare"),
+    ("land", bars, "land"),
+    ("refresh", run_module, "refresh"),
+)
 ABOUT = (
     "One warm process for each, its project parsed and its tables filled by the same backfill, as the service is "
-    "after its first cycle. `on the hour`: a new bar of every symbol, on all grids up to H1. `at midnight`: one on "
+    "after its first run. `on the hour`: a new bar of every symbol, on all grids up to H1. `at midnight`: one on "
     "every grid. `nothing new`: dbt runs all candle tables although no bar has changed."
 )
 
@@ -91,7 +101,7 @@ def main(directory: Path, days: int, rounds: int) -> None:
         dbt = Dbt(settings, warehouse, "mt5", "dbt-bench")
         with Runner(settings, project, Mt5Source(settings, project)) as runner:
             figures = _start(project, runner, dbt, source, report)
-            contests = _contests(project, runner, dbt, source, warehouse.uri, rounds, report)
+            contests = _contests(project, runner, dbt, source, warehouse.uri, rounds, report, figures)
     finally:
         stop_embedded(settings)
     print(json.dumps({"contests": [vars(contest) for contest in contests], "figures": figures}))
@@ -144,8 +154,16 @@ def _parse(dbt: Dbt) -> None:
 
 
 def _contests(
-    project: Project, runner: Runner[Mt5Reading], dbt: Dbt, source: Source, uri: str, rounds: int, report: Report
+    project: Project,
+    runner: Runner[Mt5Reading],
+    dbt: Dbt,
+    source: Source,
+    uri: str,
+    rounds: int,
+    report: Report,
+    figures: dict[str, str],
 ) -> list[Contest]:
+    """Hold all contests; `figures` gains where the time of each kind of tick goes."""
     with closing(psycopg2.connect(uri)) as connection:
 
         def plain() -> float:
@@ -172,9 +190,36 @@ def _contests(
             contest = hold(name, ticks, rounds, before=change, report=report)
             tables = _tables_on_grid(project, source)
             contests.append(Contest(f"tick, {name}: {tables} tables", contest.seconds))
+            figures[f"where a tick goes, {name}"] = _phases(runner, change)
         builds = {PLAIN: plain, "dbt run": full_build}
         contests.append(hold(f"nothing new, all {len(project.candle_tables)} tables", builds, rounds, report=report))
     return contests
+
+
+def _phases(runner: Runner[Mt5Reading], change: Callable[[], object], ticks: int = 5) -> str:
+    """The median milliseconds of each part of a tick; the rest is the lock, the record and small questions."""
+    spent: dict[str, list[float]] = {}
+
+    def timed(phase: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timing(*arguments: Any, **options: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return work(*arguments, **options)
+            finally:
+                spent.setdefault(phase, []).append(time.perf_counter() - started)
+
+        return timing
+
+    with ExitStack() as patches:
+        for phase, module, name in PHASES:
+            patches.enter_context(mock.patch.object(module, name, timed(phase, getattr(module, name))))
+        for _ in range(ticks):
+            change()
+            spent.setdefault("whole", []).append(tick(runner))
+    medians = {phase: 1000 * statistics.median(seconds) for phase, seconds in spent.items()}
+    whole = medians.pop("whole")
+    medians["rest"] = whole - sum(medians.values())
+    return f"{whole:.0f} ms: " + ", ".join(f"{phase} {each:.0f}" for phase, each in medians.items())
 
 
 def _tables_on_grid(project: Project, source: Source) -> int:
