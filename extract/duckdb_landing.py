@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
@@ -11,9 +12,10 @@ from extract.errors import WarehouseError
 from extract.landing import NEW_STAMP, Batch, StagingTable, temporary_table
 from extract.quoting import identifier, literal
 from extract.records import Run
-from extract.warehouse import Warehouse, backend_pid, holds_lock, redacted
+from extract.warehouse import Connection, Warehouse, backend_pid, holds_lock, redacted
 
 ALIAS = "wh"
+FETCHED_ROWS = 10_000
 
 
 def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
@@ -88,6 +90,28 @@ class DuckBatch(Batch[str]):
         self._session.execute(
             f"insert into {ALIAS}.{target.relation} ({columns}, extracted_at) select {columns}, {stamp} from ({rows})"
         )
+
+
+def fetch(
+    session: duckdb.DuckDBPyConnection, connection: Connection, table: str, columns: Mapping[str, str], query: str
+) -> None:
+    """Make a temporary table in the session with the rows of a Postgres query, read over the run's own connection.
+
+    `columns` maps the query's columns, in their order, to DuckDB types. DuckDB could read the rows itself, but if the
+    server's connection breaks while it does so, the whole process dies (a segmentation fault, DuckDB 1.5.5).
+    -0.0 arrives as 0.0, which DuckDB takes for equal; every other value is exact.
+    """
+    fields = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    session.execute(f"create or replace temp table {table} ({fields})")
+    structure = literal(json.dumps([dict(columns)]))
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        while rows := cursor.fetchmany(FETCHED_ROWS):
+            # as JSON: 200 rows take 3 ms; as lists, one a column, 150
+            content = json.dumps([dict(zip(columns, row, strict=True)) for row in rows])
+            session.execute(
+                f"insert into {table} by name select unnest(from_json(?, {structure}), recursive := true)", [content]
+            )
 
 
 def copy_to_temporary(session: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, str], rows: str) -> None:

@@ -218,6 +218,12 @@ class Columns:
         kinds = {column.name: "text" if column.kind == "json" else "double precision" for column in self.listed}
         return {"timestamp": "bigint"} | kinds
 
+    @cached_property
+    def duckdb_types(self) -> dict[str, str]:
+        """Name -> type of each in DuckDB."""
+        kinds = {"bigint": "bigint", "text": "varchar", "double precision": "double"}
+        return {name: kinds[kind] for name, kind in self.types.items()}
+
 
 @dataclass(frozen=True)
 class Project:

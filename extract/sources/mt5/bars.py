@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from extract.duckdb_landing import ALIAS, copy_to_temporary, landing, transaction
+from extract.duckdb_landing import ALIAS, copy_to_temporary, fetch, landing, transaction
 from extract.landing import Batch, Rows, StagingTable, landing_rows
 from extract.quoting import literal
 from extract.records import Run
@@ -177,9 +177,9 @@ def compare(
     This fills in the counts and the final status of each outcome, and which of the `grids` (lengths in minutes) have
     changed. It makes `mt5_changed`, `mt5_withdrawn`, `rejects_new` and `rejects_gone` in the session for `land`.
     """
-    _find_changed(session, extraction.columns, since, until)
+    _find_changed(session, connection, extraction.columns, since, until)
     find_withdrawn(session, connection, extraction)
-    diff_rejects(session, SOURCE, since, until)
+    diff_rejects(session, connection, SOURCE, since, until)
     changed = dict(session.execute("select symbol, count(*) from mt5_changed group by symbol").fetchall())
     newest = dict(session.execute("select symbol, max(timestamp) from mt5_delta group by symbol").fetchall())
     rejected = dict(session.execute("select entity, count(*) from mt5_rejects group by entity").fetchall())
@@ -271,7 +271,11 @@ def _changed_rows(symbol: str, columns: Columns) -> str:
 
 
 def _find_changed(
-    session: duckdb.DuckDBPyConnection, columns: Columns, since: Mapping[str, int | None], until: int | None
+    session: duckdb.DuckDBPyConnection,
+    connection: Connection,
+    columns: Columns,
+    since: Mapping[str, int | None],
+    until: int | None,
 ) -> None:
     """Make the view `mt5_changed`: bars that the warehouse lacks or has with other values."""
     names = ", ".join(columns.names)
@@ -285,9 +289,7 @@ def _find_changed(
         session.execute("create or replace temp table mt5_staged as from mt5_delta limit 0")
         session.execute("create or replace temp view mt5_changed as from mt5_delta")
         return
-    session.execute(
-        f"create or replace temp table mt5_staged as from postgres_query({literal(ALIAS)}, {literal(staged)})"
-    )
+    fetch(session, connection, "mt5_staged", {"symbol": "varchar"} | columns.duckdb_types, staged)
     session.execute("create or replace temp table mt5_differing as from mt5_delta except from mt5_staged")
     session.execute("create or replace temp view mt5_changed as from mt5_differing")
     # a bar older than all bars that staging has in this span: it may have landed before and been pruned

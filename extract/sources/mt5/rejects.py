@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Set
 
 import duckdb
 
-from extract.duckdb_landing import ALIAS
+from extract.duckdb_landing import fetch
 from extract.landing import Batch, Rows, landing_rows
 from extract.quoting import literal
 from extract.records import Run
 from extract.rejects import ON_RECORD, REJECT_COLUMNS, REJECT_KEY
+from extract.warehouse import Connection
 
 # From here to the year 2286, timestamps have ten digits, so they sort as text in the order of numbers.
 TEN_DIGITS = 1_000_000_000
@@ -18,7 +19,11 @@ KEYS = ", ".join(REJECT_KEY)
 
 
 def diff_rejects(
-    session: duckdb.DuckDBPyConnection, source: str, since: Mapping[str, int | None], until: int | None
+    session: duckdb.DuckDBPyConnection,
+    connection: Connection,
+    source: str,
+    since: Mapping[str, int | None],
+    until: int | None,
 ) -> None:
     """Compare the rejects in the table `mt5_rejects` with those on record for the same symbols and time.
 
@@ -27,9 +32,7 @@ def diff_rejects(
     """
     bad_keys = session.execute("select distinct entity from mt5_rejects where column_name = 'timestamp'").fetchall()
     known = " union all ".join(_on_record(source, since, until, {symbol for (symbol,) in bad_keys}))
-    session.execute(
-        f"create or replace temp table rejects_known as from postgres_query({literal(ALIAS)}, {literal(known)})"
-    )
+    fetch(session, connection, "rejects_known", dict.fromkeys(REJECT_COLUMNS, "varchar"), known)
     # choose one per key before comparing, so that the choice does not depend on what is on record
     session.execute(
         "create or replace temp table rejects_new as"
@@ -93,9 +96,8 @@ class WholeFile:
             f"select {KEYS} from ops.rejected_rows as known"
             f" where source = {literal(run.source)} and entity = {literal(self._symbol)} and {ON_RECORD}"
         )
-        departed = self._session.execute(
-            f"from postgres_query({literal(ALIAS)}, {literal(known)}) except from rejects_in_file"
-        ).fetchall()
+        fetch(self._session, run.connection, "rejects_on_record", dict.fromkeys(REJECT_KEY, "varchar"), known)
+        departed = self._session.execute("from rejects_on_record except from rejects_in_file").fetchall()
         if departed:
             with landing_rows(run) as batch:
                 resolve_rejects(batch, [], departed)
