@@ -95,6 +95,7 @@ def test_rows_beyond_the_cap_are_pruned(small_world: World) -> None:
 
 def test_the_cap_can_be_raised_and_lowered(world: World) -> None:
     world.collector.load_many("EURUSD", series(MONDAY, 200))
+    world.sync_and_check()
     for cap in (50, 120, 30):
         assert f"{cap} rows a candle table" in world.run("warehouse", "max-rows", str(cap)).stdout
         world.cap = cap
