@@ -28,6 +28,8 @@ def open_session() -> duckdb.DuckDBPyConnection:
         file = package / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
         session.execute(f"load {literal(str(file))}")
     session.execute("set TimeZone = 'UTC'")
+    for threshold in ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold"):
+        session.execute(f"set {threshold} = '1MB'")  # the default keeps 25 MB more between two ticks
     return session
 
 

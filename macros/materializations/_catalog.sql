@@ -1,31 +1,32 @@
 {#
     What the catalog says about an existing table, in one query:
     {columns: {name: {type, not_null, in_primary_key, description}}, description}.
+
+    The columns come as JSON: dbt guesses a type for each value of a result, which takes 10 ms for a table of 16 columns.
 #}
 {% macro _table_state(relation) %}
-    {% set rows = run_query(
-        "select
-            a.attname as name,
-            format_type(a.atttypid, a.atttypmod) as type,
-            a.attnotnull as not_null,
-            coalesce(a.attnum = any(
-                (select indkey from pg_index where indrelid = a.attrelid and indisprimary)::smallint[]
-            ), false) as in_primary_key,
-            coalesce(on_column.description, '') as description,
-            coalesce(on_table.description, '') as table_description
+    {% set found = run_query(
+        "select json_build_object(
+            'description', coalesce(obj_description('" ~ relation ~ "'::regclass, 'pg_class'), ''),
+            'columns', coalesce(json_agg(json_build_object(
+                'name', a.attname,
+                'type', format_type(a.atttypid, a.atttypmod),
+                'not_null', a.attnotnull,
+                'in_primary_key', coalesce(a.attnum = any(
+                    (select indkey from pg_index where indrelid = a.attrelid and indisprimary)::smallint[]
+                ), false),
+                'description', coalesce(col_description(a.attrelid, a.attnum), '')
+            ) order by a.attnum), '[]')
+        )::text as state
         from pg_attribute as a
-        left join pg_description as on_column
-            on on_column.objoid = a.attrelid and on_column.objsubid = a.attnum
-                and on_column.classoid = 'pg_class'::regclass
-        left join pg_description as on_table
-            on on_table.objoid = a.attrelid and on_table.objsubid = 0 and on_table.classoid = 'pg_class'::regclass
         where a.attrelid = '" ~ relation ~ "'::regclass and a.attnum > 0 and not a.attisdropped"
     ) %}
+    {% set state = fromjson(found[0]['state']) %}
     {% set columns = {} %}
-    {% for row in rows %}
-        {% do columns.update({row['name']: row}) %}
+    {% for column in state['columns'] %}
+        {% do columns.update({column['name']: column}) %}
     {% endfor %}
-    {% do return({'columns': columns, 'description': rows[0]['table_description'] if rows else ''}) %}
+    {% do return({'columns': columns, 'description': state['description']}) %}
 {% endmacro %}
 
 {# Whether a catalog type and a contract's spelling of a type are the same, by the usual aliases. #}
