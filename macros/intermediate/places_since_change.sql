@@ -44,8 +44,7 @@ openings as materialized (
         where earlier.category = starts.category
             and earlier.symbol = starts.symbol
             and earlier.exec_time <= starts.exec_time
-            and (earlier.exec_time, earlier.seq, earlier.exec_id collate "C")
-            < (starts.exec_time, starts.seq, starts.exec_id collate "C")
+            and {{ fill_place('earlier') }} < {{ fill_place('starts') }}
         order by earlier.exec_time desc, earlier.seq desc, earlier.exec_id collate "C" desc
         limit 1
     ) as previous on true
@@ -57,8 +56,7 @@ fills_from_start as materialized (
     inner join openings
         on executions.category = openings.category
             and executions.symbol = openings.symbol
-            and (executions.exec_time, executions.seq, executions.exec_id collate "C")
-            >= (openings.exec_time, openings.seq, openings.exec_id collate "C")
+            and {{ fill_place('executions') }} >= {{ fill_place('openings') }}
     -- repeated so that Postgres uses the index
     where executions.kind = 'fill'
         and executions.category = any(array(select category from starts))
@@ -83,8 +81,7 @@ rows_from_start as (
         where later.category = openings.category
             and later.symbol = openings.symbol
             and later.exec_time >= openings.exec_time
-            and (later.exec_time, later.seq, later.exec_id collate "C")
-            >= (openings.exec_time, openings.seq, openings.exec_id collate "C")
+            and {{ fill_place('later') }} >= {{ fill_place('openings') }}
         offset 0
     ) as so_far
     left join changed on so_far.exec_id = changed.exec_id

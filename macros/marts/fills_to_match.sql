@@ -31,8 +31,7 @@ orders_to_compute as materialized (
         where fills.category = starts.category
             and fills.symbol = starts.symbol
             and fills.exec_time >= starts.exec_time
-            and (fills.exec_time, fills.seq, fills.exec_id collate "C")
-            >= (starts.exec_time, starts.seq, starts.exec_id collate "C")
+            and {{ fill_place('fills') }} >= {{ fill_place('starts') }}
             and fills.closed > 0
         offset 0
     ) as later
