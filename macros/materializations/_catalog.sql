@@ -1,5 +1,5 @@
 {#
-    What the catalog says about an existing table, in one query:
+    What the catalog says about an existing table or view, in one query:
     {columns: {name: {type, not_null, in_primary_key, description}}, description}.
 
     The columns come as JSON: dbt guesses a type for each value of a result, which takes 10 ms for a table of 16 columns.

@@ -30,20 +30,7 @@
             {% do statements.append(get_create_index_sql(target, index)) %}
         {% endfor %}
     {% endif %}
-    {% if config.persist_relation_docs() and (state is none or state.description != model.description) %}
-        {% do statements.append('comment on table ' ~ target ~ ' is ' ~ _literal(model.description)) %}
-    {% endif %}
-    {% if config.persist_column_docs() %}
-        {% for column in model.columns.values() %}
-            {% set known = state.columns.get(column.name) if state else none %}
-            {% if known is none or known['description'] != column.description %}
-                {% do statements.append(
-                    'comment on column ' ~ target ~ '.' ~ adapter.quote(column.name)
-                    ~ ' is ' ~ _literal(column.description)
-                ) %}
-            {% endif %}
-        {% endfor %}
-    {% endif %}
+    {% do statements.extend(_comments('table', target, model.columns.values(), state)) %}
     {% if _upsert_config('keep_newest_rows') %}
         {# the function prunes only if the table has grown, but the cap may have become smaller #}
         {% do statements.append(_block(contract, _prune_sql(target, contract))) %}
@@ -53,4 +40,24 @@
             {{ statements | join(';\n') }}
         {% endcall %}
     {% endif %}
+{% endmacro %}
+
+{#
+    `persist_docs` as a list of statements: the comments on a table or view and on `columns` that differ from those in
+    `state`, or all if it is none. Each comment written is a new catalog row and a lock.
+#}
+{% macro _comments(kind, target, columns, state) %}
+    {% set statements = [] %}
+    {% if config.persist_relation_docs() and (state is none or state.description != model.description) %}
+        {% do statements.append('comment on ' ~ kind ~ ' ' ~ target ~ ' is ' ~ _literal(model.description)) %}
+    {% endif %}
+    {% for column in columns if config.persist_column_docs() %}
+        {% set known = state.columns.get(column.name) if state else none %}
+        {% if known is none or known['description'] != column.description %}
+            {% do statements.append(
+                'comment on column ' ~ target ~ '.' ~ adapter.quote(column.name) ~ ' is ' ~ _literal(column.description)
+            ) %}
+        {% endif %}
+    {% endfor %}
+    {% do return(statements) %}
 {% endmacro %}

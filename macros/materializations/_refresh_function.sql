@@ -39,13 +39,18 @@
     pg_advisory_xact_lock(hashtextextended({{ _literal(schema ~ '.' ~ model.name) }}, 0))
 {%- endmacro %}
 
-{% macro _refresh_body(target, sql, contract, schema, pre_hooks, post_hooks) %}
+{# How a plpgsql body with an upsert or a pruning begins. #}
+{% macro _declarations(contract) -%}
 #variable_conflict use_column
 declare
     {{ _upsert_variables(contract) }}
     {% if _upsert_config('keep_newest_rows') %}
     {{ _prune_variables(contract) }}
     {% endif %}
+{%- endmacro %}
+
+{% macro _refresh_body(target, sql, contract, schema, pre_hooks, post_hooks) %}
+{{ _declarations(contract) }}
 begin
     perform {{ _table_lock(schema) }};
     {% for hook in pre_hooks if hook.transaction %}
@@ -67,12 +72,7 @@ end
 {# A block for a build that has no function to call: the upsert of all rows, or the pruning alone. #}
 {% macro _block(contract, statements) -%}
 do {% set body %}
-#variable_conflict use_column
-declare
-    {{ _upsert_variables(contract) }}
-    {% if _upsert_config('keep_newest_rows') %}
-    {{ _prune_variables(contract) }}
-    {% endif %}
+{{ _declarations(contract) }}
 begin
     {{ statements }}
 end

@@ -95,37 +95,16 @@ from names
 left join pg_class on pg_class.oid = existing
 {% endmacro %}
 
-{# `persist_docs`, where a comment differs: each one written is a new catalog row and a lock. #}
+{# `persist_docs`: the comments that differ, on the view and on those of the model's columns that it has. #}
 {% macro _comment_view(target) %}
-    {% set statements = [] %}
-    {% set found = {} %}
     {% if config.persist_relation_docs() or config.persist_column_docs() %}
-        {% for row in run_query(
-            "select attname::text as name, coalesce(col_description(attrelid, attnum), '') as description
-            from pg_attribute
-            where attrelid = " ~ _literal(target | string) ~ "::regclass and attnum > 0 and not attisdropped
-            union all
-            select '', coalesce(obj_description(" ~ _literal(target | string) ~ "::regclass, 'pg_class'), '')"
-        ) %}
-            {% do found.update({row['name']: row['description'] or ''}) %}
-        {% endfor %}
-    {% endif %}
-    {% if config.persist_relation_docs() and found[''] != model.description %}
-        {% do statements.append('comment on view ' ~ target ~ ' is ' ~ _literal(model.description)) %}
-    {% endif %}
-    {% if config.persist_column_docs() %}
-        {% for column in model.columns.values() if column.name in found %}
-            {% if found[column.name] != column.description %}
-                {% do statements.append(
-                    'comment on column ' ~ target ~ '.' ~ adapter.quote(column.name)
-                    ~ ' is ' ~ _literal(column.description)
-                ) %}
-            {% endif %}
-        {% endfor %}
-    {% endif %}
-    {% if statements %}
-        {% call statement('comment_view') %}
-            {{ statements | join(';\n') }}
-        {% endcall %}
+        {% set state = _table_state(target) %}
+        {% set columns = model.columns.values() | selectattr('name', 'in', state.columns) | list %}
+        {% set statements = _comments('view', target, columns, state) %}
+        {% if statements %}
+            {% call statement('comment_view') %}
+                {{ statements | join(';\n') }}
+            {% endcall %}
+        {% endif %}
     {% endif %}
 {% endmacro %}
