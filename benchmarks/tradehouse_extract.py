@@ -9,7 +9,6 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from extract.duckdb_landing import attach_warehouse
 from extract.duckdb_session import open_session
 from extract.records import Run
 from extract.schema import prepare
@@ -25,13 +24,12 @@ def land(sqlite_path: Path, postgres_uri: str) -> None:
     with (
         closing(warehouse.connect("bench", autocommit=True)) as connection,
         holding_run_lock(connection, "mt5"),
-        open_session() as session,
+        open_session("sqlite_scanner") as session,
     ):
         prepare(warehouse, connection, project)
         run = Run.start(connection, bars.SOURCE, "bench")
         since = bars.watermarks(connection, project.symbols)
         extraction = bars.extract(session, sqlite_path, project.columns, since)
-        attach_warehouse(session, warehouse)
         bars.compare(session, connection, extraction, since, project.timeframes.values())
         bars.land(session, run, extraction, since)
         bars.record(run, extraction)

@@ -1,4 +1,4 @@
-"""DuckDB sessions with the SQLite and Postgres extensions, loaded from the installed wheels."""
+"""DuckDB sessions with extensions loaded from the installed wheels."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from extract.errors import SourceError
 from extract.quoting import literal
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
-EXTENSIONS = ("sqlite_scanner", "postgres_scanner")
 
 
-def open_session() -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB that can attach SQLite files and Postgres databases.
+def open_session(*extensions: str) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with some of `sqlite_scanner` and `postgres_scanner`, to attach files and databases.
 
     Nothing is downloaded and nothing is written to the user's home: the extensions are files of the wheels
     `duckdb-extension-*`, which must have DuckDB's exact version. The session's time zone is UTC, because DuckDB shifts
     a naive TIMESTAMP by the time zone when it sends one to Postgres.
     """
     session = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
-    for name in EXTENSIONS:
+    for name in extensions:
         package = resources.files(f"duckdb_extension_{name}")
         file = package / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
         session.execute(f"load {literal(str(file))}")

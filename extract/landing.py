@@ -4,17 +4,16 @@ A batch is one Postgres transaction: the changed rows, the rejects and the run r
 same `extracted_at`, which is greater than that of every earlier batch of the source. A batch that changes nothing
 writes nothing.
 
-Rows come from a DuckDB query (`landing`) or from Python (`landing_rows`); the rules are the same.
+Rows come from Python (`Batch.copy`) or from a DuckDB query (`duckdb_landing`); the rules are the same.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import IO, Any
 
 import psycopg2
 from psycopg2.extras import execute_values
@@ -22,10 +21,13 @@ from psycopg2.extras import execute_values
 from extract.quoting import identifier, literal
 from extract.records import Run
 from extract.rejects import ON_RECORD, REJECT_COLUMNS, REJECT_KEY
-from extract.warehouse import Connection
+from extract.warehouse import Connection, transaction
 
-Rows = TypeVar("Rows")
-
+# Tuples, or a file of CSV as CSV_FORMAT says.
+Rows = Sequence[tuple[Any, ...]] | IO[bytes]
+# Options of COPY, the same in DuckDB and in Postgres. All values are quoted, so that an empty text is not NULL. JSON is
+# full of quotation marks, each of which would be doubled, so another character quotes.
+CSV_FORMAT = "format csv, quote '\x01', escape '\x01'"
 
 # greatest(): the machine's clock may have been set back since the last batch
 NEW_STAMP = "greatest(clock_timestamp(), (select max(extracted_at) from ops.sync_runs) + interval '1 microsecond')"
@@ -53,20 +55,52 @@ class StagingTable:
         return f"staging.{identifier(self.name)}"
 
 
-class Batch(ABC, Generic[Rows]):
-    """The open landing transaction. All it writes has the same new `extracted_at`, which is given as SQL."""
+class Batch:
+    """The open landing transaction, on the connection that holds the run lock; the lock lasts as long as it does.
 
-    def __init__(self, run: Run, extracted_at: str) -> None:
+    Its temporary tables stay with the connection, so that the next batch need not make them again.
+
+    Attributes:
+        extracted_at: the stamp of all that it writes. The run's record gets it if the batch writes any row.
+        stamp: the same as SQL.
+    """
+
+    def __init__(self, run: Run) -> None:
+        with run.connection.cursor() as cursor:
+            cursor.execute(f"select {NEW_STAMP}")
+            row = cursor.fetchone()
+        assert row is not None
+        self.extracted_at: datetime = row[0]
         self._run = run
-        self._extracted_at = extracted_at
+        self._written = 0
+        self.stamp = f"{literal(self.extracted_at.isoformat())}::timestamptz"
 
-    @abstractmethod
+    @property
+    def connection(self) -> Connection:
+        """The run's connection, inside the transaction."""
+        return self._run.connection
+
+    @property
+    def written(self) -> int:
+        """Rows inserted or rewritten so far, temporary ones aside."""
+        return self._written
+
     def execute(self, sql: str) -> None:
-        """Run statements in the warehouse, inside the transaction."""
+        """Run a statement in the warehouse, inside the transaction, and count the rows it writes."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            self._written += max(cursor.rowcount, 0)
 
-    @abstractmethod
     def copy(self, temporary: str, columns: Mapping[str, str], rows: Rows) -> None:
-        """Copy rows into a temporary table, which is emptied at commit."""
+        """Copy rows into a temporary table; they replace those of an earlier copy in this transaction."""
+        copy_to_temporary(self.connection, temporary, columns, rows)
+
+    def load(self, target: StagingTable, rows: IO[bytes]) -> None:
+        """COPY CSV over the target's columns and the stamp into the target, which must hold none of the keys."""
+        columns = ", ".join(map(identifier, [*target.columns, "extracted_at"]))
+        with self.connection.cursor() as cursor:
+            _copy_csv(cursor, f"{target.relation} ({columns})", rows)
+            self._written += cursor.rowcount
 
     def upsert(self, target: StagingTable, rows: str) -> None:
         """Insert the rows of a warehouse query over the target's columns, and rewrite only rows that differ.
@@ -81,7 +115,7 @@ class Batch(ABC, Generic[Rows]):
         self.execute(
             f"with incoming as materialized ({rows})"
             f" insert into {target.relation} as target ({columns}, {', '.join(stamps)})"
-            f" select {columns}{f', {self._extracted_at}' * len(stamps)} from incoming"
+            f" select {columns}{f', {self.stamp}' * len(stamps)} from incoming"
             f" where not exists (select from {target.relation} as target where {same}"
             f" and ({', '.join(f'target.{identifier(name)}' for name in values)})"
             f" is not distinct from ({', '.join(f'incoming.{identifier(name)}' for name in values)}))"
@@ -105,7 +139,7 @@ class Batch(ABC, Generic[Rows]):
         self.copy("rejects_found", dict.fromkeys(REJECT_COLUMNS, "text"), found)
         self.execute(
             f"insert into ops.rejected_rows as target (source, {', '.join(REJECT_COLUMNS)}, extracted_at)"
-            f" select {source}, found.*, {self._extracted_at}"
+            f" select {source}, found.*, {self.stamp}"
             f" from (select distinct on ({key}) {', '.join(REJECT_COLUMNS)} from rejects_found"
             f" order by {key}, reason, original) as found"
             f" where not exists (select from ops.rejected_rows as known where known.source = {source} and {same}"
@@ -115,60 +149,16 @@ class Batch(ABC, Generic[Rows]):
             " extracted_at = excluded.extracted_at, resolved_at = null, dismissed_at = null"
         )
         self.execute(
-            f"update ops.rejected_rows as known set resolved_at = {self._extracted_at}, dismissed_at = null"
+            f"update ops.rejected_rows as known set resolved_at = {self.stamp}, dismissed_at = null"
             f" where known.source = {source} and {ON_RECORD} and ({settled})"
             f" and not exists (select from rejects_found as found where {same})"
         )
-
-
-class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
-    """A batch whose rows are tuples, on the connection that holds the run lock; the lock lasts as long as it does.
-
-    It suits up to some thousand rows. Its temporary tables stay with the connection. DuckDB's connection pool would
-    make new ones for every batch, which leaves dead rows in the catalog.
-
-    Attributes:
-        extracted_at: the stamp. The run's record gets it if the batch writes any row.
-        stamp: the same as SQL.
-    """
-
-    def __init__(self, run: Run) -> None:
-        with run.connection.cursor() as cursor:
-            cursor.execute(f"select {NEW_STAMP}")
-            row = cursor.fetchone()
-        assert row is not None
-        self.extracted_at: datetime = row[0]
-        self._written = 0
-        self.stamp = f"{literal(self.extracted_at.isoformat())}::timestamptz"
-        super().__init__(run, self.stamp)
-
-    @property
-    def connection(self) -> Connection:
-        """The run's connection, inside the transaction."""
-        return self._run.connection
-
-    @property
-    def written(self) -> int:
-        """Rows inserted or rewritten so far, temporary ones aside."""
-        return self._written
-
-    def execute(self, sql: str) -> None:
-        """Run a statement in the warehouse, inside the transaction, and count the rows it writes."""
-        with self._run.connection.cursor() as cursor:
-            cursor.execute(sql)
-            self._written += max(cursor.rowcount, 0)
-
-    def copy(self, temporary: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Copy tuples into a temporary table; they replace those of an earlier copy in this transaction."""
-        with self._run.connection.cursor() as cursor:
-            cursor.execute(f"{temporary_table(temporary, columns)}; delete from pg_temp.{temporary}")
-            execute_values(cursor, f"insert into pg_temp.{temporary} values %s", rows, page_size=1000)
 
     @contextmanager
     def apart(self) -> Iterator[None]:
         """Run the block in a savepoint: an error undoes what the block wrote and nothing before it."""
         written = self._written
-        with self._run.connection.cursor() as cursor:
+        with self.connection.cursor() as cursor:
             cursor.execute("savepoint apart")
             try:
                 yield
@@ -185,7 +175,7 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
         Returns:
             The values of the `key` columns of each.
         """
-        with self._run.connection.cursor() as cursor:
+        with self.connection.cursor() as cursor:
             cursor.execute(
                 f"delete from pg_temp.{temporary} where staging.try_jsonb({identifier(text)}) is null"
                 f" returning {', '.join(map(identifier, key))}"
@@ -193,27 +183,30 @@ class RowBatch(Batch[Sequence[tuple[Any, ...]]]):
             return list(cursor.fetchall())
 
 
-def temporary_table(name: str, columns: Mapping[str, str]) -> str:
-    """Statements that make a temporary table, emptied at commit, with an index on its first column."""
+def copy_to_temporary(connection: Connection, name: str, columns: Mapping[str, str], rows: Rows) -> None:
+    """Copy rows into a temporary table, emptied before and at commit, with an index on its first column."""
     fields = ", ".join(f"{identifier(column)} {kind}" for column, kind in columns.items())
-    return (
-        f"create temp table if not exists {name} ({fields}) on commit delete rows;"
-        f" create index if not exists {name}_first on {name} ({identifier(next(iter(columns)))})"
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"create temp table if not exists {name} ({fields}) on commit delete rows;"
+            f" create index if not exists {name}_first on {name} ({identifier(next(iter(columns)))});"
+            f" delete from pg_temp.{name}"
+        )
+        if isinstance(rows, Sequence):
+            execute_values(cursor, f"insert into pg_temp.{name} values %s", rows, page_size=1000)
+        else:
+            _copy_csv(cursor, f"pg_temp.{name}", rows)
+
+
+def _copy_csv(cursor: psycopg2.extensions.cursor, target: str, rows: IO[bytes]) -> None:
+    cursor.copy_expert(f"copy {target} from stdin ({CSV_FORMAT}, encoding 'UTF8')", rows)
 
 
 @contextmanager
-def landing_rows(run: Run) -> Iterator[RowBatch]:
-    """One landing transaction on the run's own connection; the run's record is part of it."""
-    with run.connection.cursor() as cursor:
-        cursor.execute("begin")
-        try:
-            batch = RowBatch(run)
-            yield batch
-            if batch.written:
-                run.update(extracted_at=batch.extracted_at)
-            cursor.execute("commit")
-        except BaseException:
-            with suppress(psycopg2.Error):  # a lost connection has rolled back already
-                cursor.execute("rollback")
-            raise
+def landing(run: Run) -> Iterator[Batch]:
+    """One landing transaction; the run's record is part of it."""
+    with transaction(run.connection):
+        batch = Batch(run)
+        yield batch
+        if batch.written:
+            run.update(extracted_at=batch.extracted_at)

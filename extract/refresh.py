@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from psycopg2.extras import execute_values
 
 from extract.dbt_runner import BuiltModel, TransformResult
-from extract.warehouse import Connection
+from extract.warehouse import Connection, transaction
 
 
 def refresh(connection: Connection, models: Sequence[str]) -> TransformResult:
@@ -60,11 +60,9 @@ def keep_models(connection: Connection, source: str, models: Sequence[BuiltModel
     known = built_models(connection, source)
     if list(models) == known:
         return
-    with connection.cursor() as cursor:
-        cursor.execute("begin")
+    with transaction(connection), connection.cursor() as cursor:
         cursor.execute("delete from ops.built_models where source = %s", (source,))
         rows = [(source, place, each.model, each.relation, each.is_incremental) for place, each in enumerate(models)]
         execute_values(
             cursor, "insert into ops.built_models (source, place, model, relation, is_incremental) values %s", rows
         )
-        cursor.execute("commit")

@@ -82,9 +82,10 @@ class RunContext:
         """The run's record."""
         return self.records[0]
 
+    @property
     def duckdb(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB session with the warehouse attached; the runner keeps it for later runs."""
-        return self.runner.duckdb(self.warehouse)
+        """A DuckDB session that can attach SQLite files; the runner keeps it for later runs."""
+        return self.runner.duckdb
 
 
 class Runner(Generic[R]):
@@ -320,14 +321,13 @@ class Runner(Generic[R]):
                 f"the tests cannot be recorded: {complaint(error, warehouse.uri)}"
             ) from None
 
-    def duckdb(self, warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
-        """The DuckDB session, with the warehouse attached."""
+    @property
+    def duckdb(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB session; opened on first use."""
         if self._duckdb is None:
-            from extract.duckdb_landing import attach_warehouse
             from extract.duckdb_session import open_session
 
-            self._duckdb = open_session()
-            attach_warehouse(self._duckdb, warehouse)
+            self._duckdb = open_session("sqlite_scanner")
         return self._duckdb
 
     def _close_duckdb(self) -> None:

@@ -35,14 +35,6 @@ def lock_key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"tradehouse {name}".encode()).digest()[:8], "big", signed=True)
 
 
-def holds_lock(name: str, pid: str) -> str:
-    """SQL condition on pg_locks: the server process `pid` (SQL) holds the run lock of a source."""
-    return (
-        "locktype = 'advisory' and granted and objsubid = 1"
-        f" and (classid::bigint << 32 | objid::bigint) = {lock_key(name)} and pid = {pid}"
-    )
-
-
 # A connection whose other end no longer answers is closed after a minute: some networks drop packets without closing
 # the connection. The URI can set other values.
 KEEPALIVE = {
@@ -142,6 +134,20 @@ class Warehouse:
         with self._connection(purpose) as connection:
             connection.set_session(readonly=True)
             yield connection
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """A transaction on a connection in autocommit: commits at the end of the block, rolls back on any error."""
+    with connection.cursor() as cursor:
+        cursor.execute("begin")
+        try:
+            yield
+            cursor.execute("commit")
+        except BaseException:
+            with suppress(psycopg2.Error):  # a lost connection has rolled back already
+                cursor.execute("rollback")
+            raise
 
 
 @contextmanager

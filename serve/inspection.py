@@ -176,7 +176,7 @@ def open_inspection(
     Raises:
         QueryError: the warehouse cannot be attached.
     """
-    session = open_session()
+    session = open_session("sqlite_scanner", "postgres_scanner")
     try:
         try:
             _attach_warehouse(session, warehouse)

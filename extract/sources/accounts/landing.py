@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import psycopg2
 
-from extract.landing import RowBatch, StagingTable, landing_rows
+from extract.landing import Batch, StagingTable, landing
 from extract.quoting import literal
 from extract.records import RETENTION_DAYS, Run
 from extract.rejects import Reject, dismissed
@@ -57,7 +57,7 @@ def land(run: Run, results: Sequence[AccountResult], sync_type: str) -> int:
     Raises:
         psycopg2.Error: the connection or the server failed, and nothing has landed.
     """
-    with landing_rows(run) as batch:
+    with landing(run) as batch:
         polled = [each for each in results if not each.skipped]
         changed = sum(_land_account(batch, each) for each in polled)
         _move_marks(batch, polled)
@@ -88,7 +88,7 @@ def land(run: Run, results: Sequence[AccountResult], sync_type: str) -> int:
     return changed
 
 
-def _land_account(batch: RowBatch, result: AccountResult) -> int:
+def _land_account(batch: Batch, result: AccountResult) -> int:
     """Land an account, all of it or nothing; return how many rows were new or different."""
     try:
         with batch.apart():
@@ -101,7 +101,7 @@ def _land_account(batch: RowBatch, result: AccountResult) -> int:
         return 0
 
 
-def _land_items(batch: RowBatch, result: AccountResult) -> int:
+def _land_items(batch: Batch, result: AccountResult) -> int:
     """Land the replies of the endpoints. A position that a complete list no longer has stays, marked as not listed."""
     account, listings, before = result.account_id, result.listings, batch.written
     found = [(account, kind, *item) for kind, listing in listings.items() for item in listing.items.items()]
@@ -130,7 +130,7 @@ def _land_items(batch: RowBatch, result: AccountResult) -> int:
     return changed
 
 
-def _forget_dismissed(batch: RowBatch, account: str, listings: Mapping[str, Listing]) -> None:
+def _forget_dismissed(batch: Batch, account: str, listings: Mapping[str, Listing]) -> None:
     """Leave out dismissed rejects that have not changed, so that they do not make the account partial."""
     keys = {_reject_key(kind, key): (kind, (key, field)) for kind, of in listings.items() for key, field in of.rejects}
     if not keys:
@@ -142,7 +142,7 @@ def _forget_dismissed(batch: RowBatch, account: str, listings: Mapping[str, List
             del listings[kind].rejects[key, column]
 
 
-def _record_rejects(batch: RowBatch, account: str, listings: Mapping[str, Listing]) -> None:
+def _record_rejects(batch: Batch, account: str, listings: Mapping[str, Listing]) -> None:
     """Record the rejects. Resolve those that a complete reply no longer has, or whose item can land now."""
     found = [
         (account, _reject_key(kind, reject.key), reject.field, reject.reason, reject.payload)
@@ -164,7 +164,7 @@ def _reject_key(kind: str, key: str) -> str:
     return f"{kind} {key}".strip()
 
 
-def _move_marks(batch: RowBatch, results: Sequence[AccountResult]) -> None:
+def _move_marks(batch: Batch, results: Sequence[AccountResult]) -> None:
     """Store the time of the attempt, and how far the history has been read; a failed history does not change that."""
     batch.copy(
         "mt5_marks",

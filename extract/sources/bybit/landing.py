@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from extract.landing import StagingTable, landing_rows
+from extract.landing import StagingTable, landing
 from extract.quoting import literal
 from extract.records import Run
 from extract.rejects import Reject
@@ -42,7 +42,7 @@ def weeks_read(connection: Connection, category: str) -> dict[datetime, datetime
 def land(run: Run, window: Window, found: Mapping[str, Item]) -> Landed:
     """Land a window in one transaction: executions, rejects, how far was read, and the run's counts."""
     executions = [item for item in found.values() if isinstance(item, Execution)]
-    with landing_rows(run) as batch:
+    with landing(run) as batch:
         batch.copy(
             "bybit_found",
             {**EXECUTIONS.columns, "payload": "text"},

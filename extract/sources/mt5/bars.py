@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 
-from extract.duckdb_landing import ALIAS, copy_to_temporary, fetch, landing, transaction
-from extract.landing import Batch, Rows, StagingTable, landing_rows
+from extract.duckdb_landing import fetch, rows_of
+from extract.landing import Batch, StagingTable, copy_to_temporary, landing
 from extract.quoting import literal
 from extract.records import Run
 from extract.rejects import REJECT_COLUMNS
@@ -17,7 +17,7 @@ from extract.sources.mt5.file import Extraction, next_timestamp, read_file
 from extract.sources.mt5.findings import fail_without_bars, find_withdrawn, withdraw
 from extract.sources.mt5.rejects import diff_rejects, resolve_rejects
 from extract.sources.mt5.symbols import bar_digest, record_symbols, relation
-from extract.warehouse import Connection
+from extract.warehouse import Connection, transaction
 
 SOURCE = "mt5"
 # A later timestamp is an error: milliseconds instead of seconds, or a wrong clock.
@@ -27,8 +27,6 @@ BEFORE_ALL = -(2**62)
 # How many seconds of bars one step reads when the whole file is read. 14 days, or 4,000 bars of five minutes, lock the
 # file for some 30 ms.
 WINDOW = 14 * 86_400
-# Up to so many changed rows go over the run's own connection; if there are more, DuckDB COPYs them.
-ROWS_BY_HAND = 1_000
 KEY = (
     f"case when regexp_full_match(timestamp, '[0-9]+([.]0*)?') and try_cast(timestamp as bigint) < {LAST_TIMESTAMP}"
     " then try_cast(timestamp as bigint) end"
@@ -212,22 +210,22 @@ def compare(
 def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, since: Mapping[str, int | None]) -> None:
     """Write what `compare` found, in one transaction. If nothing differs, nothing is written."""
     changed = [symbol for symbol, outcome in extraction.outcomes.items() if outcome.rows_changed]
-    loaded = [symbol for symbol in changed if since[symbol] is None]
-    rejects = session.execute("select (select count(*) from rejects_new) + (select count(*) from rejects_gone)")
-    ((rejects_differ,),) = rejects.fetchall()
-    if not loaded and 0 < extraction.rows_changed + rejects_differ <= ROWS_BY_HAND:
-        with landing_rows(run) as rows_batch:
-            _update(
-                rows_batch, extraction.columns, changed, rejects_differ, lambda query: session.execute(query).fetchall()
-            )
-            withdraw(session, rows_batch)
-    elif changed or rejects_differ:
-        with landing(session, run) as batch:
-            for symbol in loaded:  # their staging tables were empty when this run began
-                batch.load(staging_table(symbol, extraction.columns), _changed_rows(symbol, extraction.columns))
-            rest = [symbol for symbol in changed if symbol not in loaded]
-            _update(batch, extraction.columns, rest, rejects_differ, lambda query: query)
-            withdraw(session, batch)
+    rejects = session.execute("select exists (from rejects_new) or exists (from rejects_gone)").fetchall()
+    if not changed and rejects == [(False,)]:
+        return
+    columns = extraction.columns
+    names = ", ".join(columns.names)
+    with landing(run) as batch:
+        for symbol in changed:
+            if since[symbol] is None:  # its staging table was empty when this run began
+                bars = f"from mt5_changed where symbol = {literal(symbol)}"
+                rows = f"select {names}, {literal(batch.extracted_at.isoformat())} {bars}"
+                with rows_of(session, rows) as csv:
+                    batch.load(staging_table(symbol, columns), csv)
+        _upsert(session, batch, columns, [symbol for symbol in changed if since[symbol] is not None])
+        if rejects == [(True,)]:
+            resolve_rejects(session, batch)
+        withdraw(session, batch)
 
 
 def record(run: Run, extraction: Extraction) -> None:
@@ -249,25 +247,16 @@ def record(run: Run, extraction: Extraction) -> None:
     )
 
 
-def _update(
-    batch: Batch[Rows], columns: Columns, symbols: Sequence[str], rejects: int, rows: Callable[[str], Rows]
-) -> None:
-    """Upsert the changed rows of symbols and the rejects; `rows` turns a query into the form that the batch takes."""
-    if symbols:
-        names = ", ".join(columns.names)
-        listed = ", ".join(map(literal, symbols))
-        changed = f"select symbol, {names} from mt5_changed where symbol in ({listed})"
-        batch.copy("mt5_bars", {"symbol": "text"} | columns.types, rows(changed))
-        for symbol in symbols:
-            batch.upsert(
-                staging_table(symbol, columns), f"select {names} from mt5_bars where symbol = {literal(symbol)}"
-            )
-    if rejects:
-        resolve_rejects(batch, rows("select * from rejects_new"), rows("select * from rejects_gone"))
-
-
-def _changed_rows(symbol: str, columns: Columns) -> str:
-    return f"select {', '.join(columns.names)} from mt5_changed where symbol = {literal(symbol)}"
+def _upsert(session: duckdb.DuckDBPyConnection, batch: Batch, columns: Columns, symbols: Sequence[str]) -> None:
+    """Upsert the changed bars of symbols."""
+    if not symbols:
+        return
+    names = ", ".join(columns.names)
+    listed = ", ".join(map(literal, symbols))
+    with rows_of(session, f"select symbol, {names} from mt5_changed where symbol in ({listed})") as csv:
+        batch.copy("mt5_bars", {"symbol": "text"} | columns.types, csv)
+    for symbol in symbols:
+        batch.upsert(staging_table(symbol, columns), f"select {names} from mt5_bars where symbol = {literal(symbol)}")
 
 
 def _find_changed(
@@ -302,10 +291,10 @@ def _find_changed(
         " from (select distinct symbol from mt5_differing) left join mt5_staged using (symbol) group by symbol"
     )
     if session.execute(f"select exists ({old})").fetchone() == (True,):
-        _leave_out_pruned(session, columns, old)
+        _leave_out_pruned(session, connection, columns, old)
 
 
-def _leave_out_pruned(session: duckdb.DuckDBPyConnection, columns: Columns, old: str) -> None:
+def _leave_out_pruned(session: duckdb.DuckDBPyConnection, connection: Connection, columns: Columns, old: str) -> None:
     """Remove from `mt5_changed` the bars that have not changed since staging pruned them.
 
     A candle is made from all bars of its minute, so if one bar has changed, the others of its minute stay too.
@@ -314,12 +303,9 @@ def _leave_out_pruned(session: duckdb.DuckDBPyConnection, columns: Columns, old:
         "select symbol, timestamp from mt5_questioned as bar join ops.pruned_bars using (symbol, timestamp)"
         f" where pruned_bars.digest = {bar_digest('bar', columns.names)}"
     )
-    with transaction(session):
-        copy_to_temporary(session, "mt5_questioned", {"symbol": "text"} | columns.types, old)
-        session.execute(
-            "create or replace temp table mt5_known as"
-            f" from postgres_query({literal(ALIAS)}, {literal(pruned_as_it_is)})"
-        )
+    with rows_of(session, old) as csv, transaction(connection):
+        copy_to_temporary(connection, "mt5_questioned", {"symbol": "text"} | columns.types, csv)
+        fetch(session, connection, "mt5_known", {"symbol": "varchar", "timestamp": "bigint"}, pruned_as_it_is)
     session.execute(
         "delete from mt5_known where (symbol, timestamp // 60) in"
         " (select symbol, timestamp // 60 from mt5_differing anti join mt5_known using (symbol, timestamp))"

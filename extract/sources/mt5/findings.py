@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from extract.landing import Batch, Rows
+from extract.landing import Batch
 from extract.quoting import literal
 from extract.settings import PRICES
 from extract.sources.mt5.file import Extraction
@@ -33,7 +33,7 @@ def find_withdrawn(session: duckdb.DuckDBPyConnection, connection: Connection, e
         session.execute("delete from mt5_withdrawn where timestamp <= ?", [now])
 
 
-def withdraw(session: duckdb.DuckDBPyConnection, batch: Batch[Rows]) -> None:
+def withdraw(session: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     """Delete the bars of `mt5_withdrawn` from staging, in the open landing transaction."""
     found = session.execute("select symbol, list(timestamp) from mt5_withdrawn group by symbol").fetchall()
     for symbol, timestamps in found:

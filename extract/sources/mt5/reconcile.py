@@ -171,7 +171,7 @@ class _Reconciler:
 
     def _bars(self, found: SymbolReconciliation) -> set[str]:
         """Compare and land a symbol's bars, a span of time at a time; return the tables they change."""
-        run, session = self._run, self._run.duckdb()
+        run, session = self._run, self._run.duckdb
         tables: set[str] = set()
         rejects = WholeFile(session, found.symbol)
         for since, until in bars.windows(session, self._source.path, found.symbol):

@@ -56,7 +56,7 @@ class Mt5Source(Source[Mt5Reading]):
         since = {symbol: None if mark is None else mark - lookback for symbol, mark in newest.items()}
         extraction = self.extract(run, since)
         if extraction.error is None:
-            session = run.duckdb()
+            session = run.duckdb
             bars.compare(session, run.connection, extraction, since, self._project.timeframes.values())
             bars.land(session, run.record, extraction, since)
             bars.record(run.record, extraction)
@@ -72,7 +72,7 @@ class Mt5Source(Source[Mt5Reading]):
         )
         columns = self._project.columns
         try:
-            extraction: Extraction = retrying(bars.extract, run.duckdb(), self.path, columns, since, until)
+            extraction: Extraction = retrying(bars.extract, run.duckdb, self.path, columns, since, until)
         except SourceBusyError as busy:
             return Extraction({}, columns, error=str(busy))
         return extraction
@@ -163,7 +163,7 @@ def check(settings: Settings, project: Project) -> Iterator[str]:
         SourceError: it cannot be read.
     """
     path = settings.require_sqlite_path()
-    with closing(open_session()) as session:
+    with closing(open_session("sqlite_scanner")) as session:
         extraction = bars.extract(session, path, project.columns, dict.fromkeys(project.symbols, LATEST), LATEST)
     found = [symbol.upper() for symbol, outcome in extraction.outcomes.items() if outcome.ok]
     yield f"{path} can be read: {len(found)} of {len(project.symbols)} symbols have a table"
