@@ -14,12 +14,16 @@ The end of stdin means that the parent is gone; this process then ends too.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
 import threading
 from typing import Any
 
+# dbt makes millions of objects that live as long as it does. With Python's own thresholds a quarter of its time goes
+# into looking through them for garbage; with these, memory grows by 8 MB.
+GARBAGE_THRESHOLDS = (100_000, 50, 100)
 QUIET = ["--quiet", "--log-level", "none", "--no-write-json"]
 
 
@@ -32,6 +36,7 @@ def main() -> None:
     def tell(**message: object) -> None:
         out.write(json.dumps(message) + "\n")
 
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     from dbt.cli.main import dbtRunner
 
     log_level = "debug" if os.environ.get("TRADEHOUSE_DBT_LOG") else "none"
