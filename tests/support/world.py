@@ -16,24 +16,30 @@ import psycopg2
 import psycopg2.extensions
 
 from tests.support.collector import Collector
+from tests.support.launcher import can_fork, launcher
 from tests.support.oracle import differences, expected_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASE = "tradehouse_test"
+TIMEOUT = 300
 TRADEHOUSE = Path(sys.executable).parent / "tradehouse"
 
 
 def run_tradehouse(*arguments: str, environment: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the command as a user would, in a clean environment on a machine whose clock is in Tokyo."""
     clean = {"PATH": os.environ["PATH"], "HOME": str(cwd), "TZ": "Asia/Tokyo", **environment}
+    return run_program("tradehouse", *arguments, environment=clean, cwd=cwd)
+
+
+def run_program(
+    program: str, *arguments: str, environment: Mapping[str, str], cwd: Path, parsed: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run an installed program to its end, in this environment and no other."""
+    if can_fork(environment):
+        return launcher(program).run(arguments, environment, cwd, TIMEOUT, parsed=parsed)
+    command = [str(Path(sys.executable).parent / program), *arguments]
     return subprocess.run(
-        [TRADEHOUSE, *arguments],
-        env=clean,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+        command, env=environment, cwd=cwd, capture_output=True, text=True, check=False, timeout=TIMEOUT
     )
 
 
@@ -90,24 +96,26 @@ class World:
     def dbt(
         self, *arguments: str, project: Path = ROOT / "dbt_project", **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run plain dbt on the warehouse with what `tradehouse env` prints, the password added by hand."""
+        """Run plain dbt on the warehouse with what `tradehouse env` prints, the password added by hand.
+
+        Commands that only read the project as it stands in the repository share one parse of it.
+        """
         printed = self.run("env").stdout
         exported = dict(
             shlex.split(line)[1].split("=", 1) for line in printed.splitlines() if line.startswith("export ")
         )
         password = psycopg2.extensions.parse_dsn(self.uri).get("password", "")
-        return subprocess.run(
-            [Path(sys.executable).parent / "dbt", "--no-use-colors", *arguments],
-            env={
-                **{"PATH": os.environ["PATH"], "HOME": str(self.directory), "PGPASSWORD": password},
-                **{"DBT_LOG_LEVEL_FILE": "none"},  # a quarter of dbt's time goes into a log that no test reads
-                **(exported | {"DBT_PROJECT_DIR": str(project)} | variables),
-            },
+        environment = {
+            **{"PATH": os.environ["PATH"], "HOME": str(self.directory), "PGPASSWORD": password},
+            **{"DBT_LOG_LEVEL_FILE": "none"},  # a quarter of dbt's time goes into a log that no test reads
+            **(exported | {"DBT_PROJECT_DIR": str(project)} | variables),
+        }
+        usual = project == ROOT / "dbt_project" and not variables and not {"--vars", "--target"} & {*arguments}
+        return run_program(
+            *("dbt", "--no-use-colors", *arguments),
+            environment=environment,
             cwd=project,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
+            parsed=usual and arguments[0] in ("build", "run", "test"),
         )
 
     def check(self, source: Path | None = None) -> None:
