@@ -1,6 +1,7 @@
 {# Steps of a build of `candles` from nothing: `newest`, and `sampled`, the newest bar of every minute. #}
 {% macro candle_build_steps() %}
-newest as (
+{# materialized, or Postgres looks for it again for every row #}
+newest as materialized (
     select max(epoch_minute) as epoch_minute
     from newest_bar
 ),

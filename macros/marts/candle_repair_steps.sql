@@ -9,7 +9,8 @@ staging_start as (
     where not is_history
 ),
 
-newest as (
+{# materialized, or Postgres looks for it again for every row #}
+newest as materialized (
     select greatest(
         (select epoch_minute from newest_bar),
         (

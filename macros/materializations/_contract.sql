@@ -48,7 +48,8 @@
     {% endfor %}
     {% set names = columns | map(attribute='name') | list %}
     {% set own = ['delete_when', 'insert_only_columns', 'unchanged_columns', 'keeps_history', 'keep_newest_rows'] %}
-    {% for name in own + ['refresh_settings'] if config.get(name) %}
+    {# not config.get(), which warns of each name that stands under meta as it should #}
+    {% for name in own + ['refresh_settings'] if model.config.get(name) %}
         {% do exceptions.raise_compiler_error(name ~ " belongs under meta: `meta: {" ~ name ~ ": ...}`") %}
     {% endfor %}
     {% set kept = _upsert_config('insert_only_columns', []) + _upsert_config('unchanged_columns', []) %}

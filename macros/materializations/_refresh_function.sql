@@ -107,19 +107,17 @@ end
     }) %}
 {% endmacro %}
 
-{# Store the function in the warehouse, unless it is there already with the same text. #}
-{% macro _leave_refresh_function(function, found) %}
-    {% if not found.has_function %}
-        {% call statement('refresh_function') %}
-            {% if not found.has_schema %}
-            create schema if not exists {{ adapter.quote(function.schema) }};
-            {% endif %}
-            create or replace function {{ function.name }}() returns bigint
-            language plpgsql
-            {% for name, value in function.settings.items() %}
-            set {{ name }} = {{ _literal(value | string) }}
-            {% endfor %}
-            as {{ _literal(function.body) }}
-        {% endcall %}
-    {% endif %}
-{% endmacro %}
+{# Statements that store the function in the warehouse; none if it is there already with the same text. #}
+{% macro _refresh_function_sql(function, found) -%}
+    {%- if not found.has_function -%}
+        {%- if not found.has_schema %}
+        create schema if not exists {{ adapter.quote(function.schema) }};
+        {%- endif %}
+        create or replace function {{ function.name }}() returns bigint
+        language plpgsql
+        {%- for name, value in function.settings.items() %}
+        set {{ name }} = {{ _literal(value | string) }}
+        {%- endfor %}
+        as {{ _literal(function.body) }};
+    {%- endif -%}
+{%- endmacro %}

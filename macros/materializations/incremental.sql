@@ -48,8 +48,11 @@
     {% set is_whole = not flags.EMPTY and not flags.SAMPLE %}
     {% set increment = not rebuild and not should_full_refresh() and is_whole %}
 
-    {% if is_whole %}
-        {% do _leave_refresh_function(function, found) %}
+    {% set leave_function = _refresh_function_sql(function, found) if is_whole else '' %}
+    {% if leave_function and not rebuild %}
+        {% call statement('refresh_function') %}
+            {{ leave_function }}
+        {% endcall %}
     {% endif %}
     {% if increment %}
         {% do _adopt_new_columns(target, drift) %}
@@ -65,6 +68,7 @@
                 {% do drop_relation_if_exists(rebuilt) %}
             {% endif %}
             {% call statement('main') %}
+                {{ leave_function }}
                 {{ _local_settings(function) }}
                 {{ _create_table_sql(rebuilt, sql) }}
             {% endcall %}

@@ -110,7 +110,12 @@ class World:
             **{"DBT_LOG_LEVEL_FILE": "none"},  # a quarter of dbt's time goes into a log that no test reads
             **(exported | {"DBT_PROJECT_DIR": str(project)} | variables),
         }
-        usual = project == ROOT / "dbt_project" and not variables and not {"--vars", "--target"} & {*arguments}
+        usual = (
+            project == ROOT / "dbt_project"
+            and psycopg2.extensions.parse_dsn(self.uri)["dbname"] == DATABASE
+            and not variables
+            and not {"--vars", "--target"} & {*arguments}
+        )
         return run_program(
             *("dbt", "--no-use-colors", *arguments),
             environment=environment,
