@@ -31,6 +31,9 @@
 
 {# Whether a catalog type and a contract's spelling of a type are the same, by the usual aliases. #}
 {% macro _same_type(catalog_type, contract_type) %}
+    {% if catalog_type == contract_type %}
+        {% do return(true) %}
+    {% endif %}
     {% set aliases = {
         'timestamptz': 'timestamp with time zone',
         'timestamp': 'timestamp without time zone',

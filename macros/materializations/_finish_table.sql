@@ -16,9 +16,9 @@
 
 {#
     Keys and indexes of a table just made (`state` is none), and `persist_docs` at a lower cost: comments are
-    written only if they differ, because each one is a new catalog row. All in one round trip.
+    written only if they differ, because each one is a new catalog row. Returns statements, or nothing.
 #}
-{% macro _finish_table(target, contract, state) %}
+{% macro _finish_sql(target, contract, state) %}
     {% set statements = [] %}
     {% if state is none %}
         {% set keys = ['add primary key (' ~ _quoted(contract.unique_key) ~ ')'] %}
@@ -35,11 +35,7 @@
         {# the function prunes only if the table has grown, but the cap may have become smaller #}
         {% do statements.append(_block(contract, _prune_sql(target, contract))) %}
     {% endif %}
-    {% if statements %}
-        {% call statement('finish_table') %}
-            {{ statements | join(';\n') }}
-        {% endcall %}
-    {% endif %}
+    {% do return(statements | join(';\n')) %}
 {% endmacro %}
 
 {#

@@ -57,7 +57,8 @@
     {% if increment %}
         {% do _adopt_new_columns(target, drift) %}
         {% call statement('main') %}
-            select {{ function.name }}()
+            select {{ function.name }}();
+            {{ _finish_sql(target, contract, state) }}
         {% endcall %}
     {% else %}
         {{ run_hooks(pre_hooks, inside_transaction=True) }}
@@ -83,16 +84,18 @@
                 {% do adapter.rename_relation(existing, to_drop) %}
                 {% do adapter.rename_relation(rebuilt, target) %}
             {% endif %}
+            {% call statement('finish_table') %}
+                {{ _finish_sql(target, contract, none) }}
+            {% endcall %}
         {% else %}
             {% do _adopt_new_columns(target, drift) %}
             {% call statement('main') %}
                 {{ _local_settings(function) }}
-                {{ _block(contract, _upsert_sql(target, sql, contract, everything=should_full_refresh())) }}
+                {{ _block(contract, _upsert_sql(target, sql, contract, everything=should_full_refresh())) }};
+                {{ _finish_sql(target, contract, state) }}
             {% endcall %}
         {% endif %}
     {% endif %}
-    {% do _finish_table(target, contract, none if rebuild else state) %}
-
     {% do apply_grants(target, grants, should_revoke=should_revoke(existing, rebuild)) %}
 
     {% if not increment %}
