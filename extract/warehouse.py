@@ -16,7 +16,6 @@ import psycopg2
 import psycopg2.extensions
 
 from extract.errors import LockHeldError, WarehouseError, WarehouseUnavailableError
-from extract.pooling import backend_pid as backend_pid
 from extract.pooling import require_session_pooling as require_session_pooling
 from extract.redaction import complaint as complaint
 from extract.redaction import redacted as redacted

@@ -56,7 +56,7 @@ final as (
         sampled.extracted_at as synced_at
     from sampled
     cross join newest
-    {{ candles_given_up(increment, dynamic) if increment or repair }}
+    {{ candles_given_up(increment) if increment or repair }}
     {% if increment or repair %}
     union all
     select

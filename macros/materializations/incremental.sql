@@ -49,14 +49,10 @@
     {% set increment = not rebuild and not should_full_refresh() and is_whole %}
 
     {% set leave_function = _refresh_function_sql(function, found) if is_whole else '' %}
-    {% if leave_function and not rebuild %}
-        {% call statement('refresh_function') %}
-            {{ leave_function }}
-        {% endcall %}
-    {% endif %}
     {% if increment %}
         {% do _adopt_new_columns(target, drift) %}
         {% call statement('main') %}
+            {{ leave_function }}
             select {{ function.name }}();
             {{ _finish_sql(target, contract, state) }}
         {% endcall %}
@@ -90,12 +86,14 @@
         {% else %}
             {% do _adopt_new_columns(target, drift) %}
             {% call statement('main') %}
+                {{ leave_function }}
                 {{ _local_settings(function) }}
                 {{ _block(contract, _upsert_sql(target, sql, contract, everything=should_full_refresh())) }};
                 {{ _finish_sql(target, contract, state) }}
             {% endcall %}
         {% endif %}
     {% endif %}
+
     {% do apply_grants(target, grants, should_revoke=should_revoke(existing, rebuild)) %}
 
     {% if not increment %}

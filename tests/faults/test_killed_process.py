@@ -9,27 +9,17 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.services import await_that
+from tests.support.services import await_no_sessions
 from tests.support.trading import Market
 from tests.support.world import World
 
 SEED = 20_250_106
 MOMENTS = 100
-OTHER_SESSIONS = (
-    "select count(*) from pg_stat_activity"
-    " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
-)
 # a transaction that has written something; small batches land in the run's own session, others in DuckDB's
 WRITING = {
     "landing": "backend_xid is not null and application_name <> 'tradehouse dbt'",
     "building": "backend_xid is not null and application_name = 'tradehouse dbt'",
 }
-
-
-def await_no_sessions(world: World) -> None:
-    """Wait until the server has noticed that a process is gone; its lock goes with it."""
-    await_that(lambda: world.query(OTHER_SESSIONS) == [(0,)], "end of the dead process's sessions")
-    assert world.query("select count(*) from pg_locks where locktype = 'advisory'") == [(0,)]
 
 
 def await_writing(world: World, process: subprocess.Popen[str], phase: str) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import psycopg2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extract.duckdb_landing import rows_of
@@ -23,7 +23,7 @@ ROWS = st.lists(st.tuples(st.floats(), TEXTS), max_size=50)
 
 
 @pytest.mark.only_on("embedded")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(rows=ROWS)
 def test_doubles_and_texts_arrive_exactly(server: Server, rows: list[tuple[float, str | None]]) -> None:
     with (

@@ -13,11 +13,11 @@ import pytest
 from pydantic import SecretStr
 
 from extract.errors import LockHeldError, WarehouseError
+from extract.pooling import backend_pid
 from extract.settings import Settings
 from extract.warehouse import (
     Connection,
     Warehouse,
-    backend_pid,
     holding_run_lock,
     open_warehouse,
     require_session_pooling,

@@ -6,7 +6,6 @@ and output, and imports the project's own modules itself, so that all they read 
 
 from __future__ import annotations
 
-import array
 import atexit
 import contextlib
 import gc
@@ -24,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from extract.dbt_process import GARBAGE_THRESHOLDS
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = {
@@ -76,10 +77,8 @@ class Launcher:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, os.fdopen(reading) as done:
             wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd), "parsed": parsed}
             order = json.dumps(wanted).encode()
-            descriptors = array.array("i", [out.fileno(), err.fileno(), writing])
-            self._control.sendmsg(
-                [len(order).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]
-            )
+            head = len(order).to_bytes(4, "big")
+            socket.send_fds(self._control, [head], [out.fileno(), err.fileno(), writing])
             os.close(writing)
             self._control.sendall(order)
             guard = threading.Timer(timeout, os.kill, [int(done.readline()), signal.SIGKILL])
@@ -108,27 +107,23 @@ def can_fork(environment: Mapping[str, str]) -> bool:
 
 def _serve(program: str, control: socket.socket) -> None:
     """Fork for every order that arrives; end with the connection."""
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     for name in LIBRARIES[program]:
         importlib.import_module(name)
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel then collects what the forks leave
-    parsed: list[Any] = []
+    manifest: Any = None
     while True:
-        head, ancillary, _, _ = control.recvmsg(4, socket.CMSG_SPACE(3 * 4))
+        head, descriptors, _, _ = socket.recv_fds(control, 4, 3)
         if not head:
             return
-        descriptors = array.array("i", ancillary[0][2])
-        size, order = int.from_bytes(head, "big"), b""
-        while len(order) < size:
-            order += control.recv(size - len(order))
-        command = json.loads(order)
-        if command["parsed"] and not parsed:
-            parsed.append(_parse(command))
+        order = json.loads(control.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
+        if order["parsed"] and manifest is None:
+            manifest = _parse(order)
             gc.freeze()
         if os.fork() == 0:
             control.close()
-            _watch(program, command, parsed, *descriptors)
+            _watch(program, order, manifest if order["parsed"] else None, *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -141,20 +136,20 @@ def _parse(order: Mapping[str, Any]) -> Any:
     return dbtRunner().invoke(["--quiet", "--log-level", "none", "--no-write-json", "parse"]).result
 
 
-def _watch(program: str, order: Mapping[str, Any], parsed: Sequence[Any], out: int, err: int, done: int) -> None:
+def _watch(program: str, order: Mapping[str, Any], manifest: Any, out: int, err: int, done: int) -> None:
     """Fork once more for the command itself; tell its process id, and its exit code when it has ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
         os.close(done)
-        _become(program, order, parsed, out, err)
+        _become(program, order, manifest, out, err)
     os.write(done, f"{pid}\n".encode())
     _, status = os.waitpid(pid, 0)
     os.write(done, f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 
-def _become(program: str, order: Mapping[str, Any], parsed: Sequence[Any], out: int, err: int) -> None:
+def _become(program: str, order: Mapping[str, Any], manifest: Any, out: int, err: int) -> None:
     """Be the command, and end as an interpreter does."""
     os.dup2(out, 1)
     os.dup2(err, 2)
@@ -171,7 +166,7 @@ def _become(program: str, order: Mapping[str, Any], parsed: Sequence[Any], out: 
         if program == "dbt":
             from dbt.cli.main import cli
 
-            cli(prog_name=program, obj={"manifest": parsed[0]} if order["parsed"] else None)
+            cli(prog_name=program, obj={"manifest": manifest})
         else:
             from tradehouse.main import main
 

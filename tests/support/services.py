@@ -15,6 +15,10 @@ from tests.support.world import TRADEHOUSE, World
 
 NO_TESTS = ("--build-every", "0")
 """For a service of which only the ticks matter: a build with every test takes both cores for ten seconds."""
+OTHER_SESSIONS = (
+    "select count(*) from pg_stat_activity"
+    " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+)
 
 
 def await_that(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -23,6 +27,12 @@ def await_that(condition: Callable[[], bool], what: str, seconds: float = 60) ->
     while not condition():
         assert time.monotonic() < deadline, f"no {what} after {seconds} s"
         time.sleep(0.02)
+
+
+def await_no_sessions(world: World) -> None:
+    """Wait until the server has noticed that a process is gone; its lock goes with it."""
+    await_that(lambda: world.query(OTHER_SESSIONS) == [(0,)], "end of the dead process's sessions")
+    assert world.query("select count(*) from pg_locks where locktype = 'advisory'") == [(0,)]
 
 
 @dataclass

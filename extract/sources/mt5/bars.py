@@ -224,7 +224,8 @@ def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, s
                     batch.load(staging_table(symbol, columns), csv)
         _upsert(session, batch, columns, [symbol for symbol in changed if since[symbol] is not None])
         if rejects == [(True,)]:
-            resolve_rejects(session, batch)
+            with rows_of(session, "from rejects_new") as found, rows_of(session, "from rejects_gone") as gone:
+                resolve_rejects(batch, found, gone)
         withdraw(session, batch)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Set
 
 import duckdb
 
-from extract.duckdb_landing import fetch, rows_of
-from extract.landing import Batch, landing
+from extract.duckdb_landing import fetch
+from extract.landing import Batch, Rows, landing
 from extract.quoting import literal
 from extract.records import Run
 from extract.rejects import ON_RECORD, REJECT_COLUMNS, REJECT_KEY
@@ -70,13 +70,11 @@ def _on_record(
             yield f"{of_symbol} = 'timestamp'"
 
 
-def resolve_rejects(session: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    """Write the rejects of the table `rejects_new`, and resolve those of `rejects_gone`."""
-    with rows_of(session, "from rejects_gone") as gone:
-        batch.copy("rejects_gone", dict.fromkeys(REJECT_KEY, "text"), gone)
+def resolve_rejects(batch: Batch, found: Rows, gone: Rows) -> None:
+    """Write the rejects found, over REJECT_COLUMNS, and resolve those that are gone, over REJECT_KEY."""
+    batch.copy("rejects_gone", dict.fromkeys(REJECT_KEY, "text"), gone)
     same = " and ".join(f"gone.{name} = known.{name}" for name in REJECT_KEY)
-    with rows_of(session, "from rejects_new") as found:
-        batch.record_rejects(found, f"exists (select from rejects_gone as gone where {same})")
+    batch.record_rejects(found, f"exists (select from rejects_gone as gone where {same})")
 
 
 class WholeFile:
@@ -99,10 +97,7 @@ class WholeFile:
             f" where source = {literal(run.source)} and entity = {literal(self._symbol)} and {ON_RECORD}"
         )
         fetch(self._session, run.connection, "rejects_on_record", dict.fromkeys(REJECT_KEY, "varchar"), known)
-        self._session.execute("create or replace temp table rejects_new as from rejects_new limit 0")
-        self._session.execute(
-            "create or replace temp table rejects_gone as from rejects_on_record except from rejects_in_file"
-        )
-        if self._session.execute("select exists (from rejects_gone)").fetchone() == (True,):
+        departed = self._session.execute("from rejects_on_record except from rejects_in_file").fetchall()
+        if departed:
             with landing(run) as batch:
-                resolve_rejects(self._session, batch)
+                resolve_rejects(batch, [], departed)

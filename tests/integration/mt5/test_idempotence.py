@@ -14,6 +14,7 @@ import pytest
 from extract.settings import load_project
 from extract.warehouse import lock_key
 from tests.support.collector import bar, series
+from tests.support.services import await_no_sessions
 from tests.support.world import World
 
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
@@ -205,6 +206,7 @@ def test_a_killed_run_is_recorded_as_interrupted_and_made_good(world: World) -> 
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    await_no_sessions(world)
     world.sync_and_check()
     assert world.query("select status from ops.sync_runs order by run_id desc limit 2") == [("done",), ("interrupted",)]
 
