@@ -27,7 +27,7 @@ setup: .venv/ready ## build .venv with the locked packages and the tradehouse co
 
 .venv/ready: requirements.lock pyproject.toml
 	"$(PYTHON)" -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
