@@ -8,9 +8,10 @@
 --     psql "$ADMIN_URI" -c "create role charts login password '…'" -c "grant tradehouse_reader to charts"
 --
 -- tradehouse_loader       owns the schemas staging, ops and refresh, makes and fills the tables in them
--- tradehouse_transformer  reads staging and ops, makes views in them, makes tables and views in public, trading
---                         and accounts, and functions in refresh
--- tradehouse_reader       reads what the pipeline makes in public and trading, now and later, and nothing else
+-- tradehouse_transformer  reads staging and ops, makes views in them, makes tables and views in public, trading and
+--                         accounts, and functions in signals, api and refresh
+-- tradehouse_reader       reads what the pipeline makes in public, trading, signals and api, now and later, and
+--                         nothing else
 -- tradehouse_accounts_reader   the same of accounts, which are customers', and nothing else
 --
 -- The pipeline is one login with the first two roles. It owns what it makes, and default privileges are set per owner.
@@ -63,7 +64,7 @@ begin
         execute format('grant %I to %I', item, current_user);
     end loop;
 
-    foreach item in array array['staging', 'ops', 'trading', 'accounts', 'refresh'] loop
+    foreach item in array array['staging', 'ops', 'trading', 'accounts', 'signals', 'api', 'refresh'] loop
         if to_regnamespace(item) is null then
             execute format('create schema %I', item);
         end if;
@@ -71,7 +72,7 @@ begin
         execute format('alter schema %I owner to tradehouse_loader', item);
         execute format('grant usage, create on schema %I to tradehouse_transformer', item);
     end loop;
-    grant usage on schema trading to tradehouse_reader;
+    grant usage on schema trading, signals, api to tradehouse_reader;
     grant usage on schema accounts to tradehouse_accounts_reader;
 
     foreach item in array pipelines loop
@@ -81,7 +82,7 @@ begin
             item
         );
         execute format(
-            'alter default privileges for role %I in schema public, trading'
+            'alter default privileges for role %I in schema public, trading, signals, api'
             ' grant select on tables to tradehouse_reader',
             item
         );
@@ -102,7 +103,10 @@ begin
                 else 'tradehouse_reader'
             end
         from pg_class
-        where relnamespace in ('public'::regnamespace, to_regnamespace('trading'), to_regnamespace('accounts'))
+        where relnamespace in (
+                'public'::regnamespace, to_regnamespace('trading'), to_regnamespace('signals'), to_regnamespace('api'),
+                to_regnamespace('accounts')
+            )
             and relkind in ('r', 'p', 'v', 'm')
             and pg_get_userbyid(relowner)::text = any(pipelines)
     loop

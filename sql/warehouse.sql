@@ -18,6 +18,12 @@ begin
     if to_regnamespace('accounts') is null then
         create schema accounts;
     end if;
+    if to_regnamespace('signals') is null then
+        create schema signals;
+    end if;
+    if to_regnamespace('api') is null then
+        create schema api;
+    end if;
     if to_regnamespace('refresh') is null then
         create schema refresh;
     end if;
