@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from extract.warehouse import Connection, Warehouse, complaint
 
 RETENTION_DAYS = 30
 """Days for which run records and resolved rejects are kept."""
+CHANGES = "tradehouse_changes"
+"""The channel on which listeners learn which tables have changed."""
+LONGEST_PAYLOAD = 7_000
+"""Postgres takes 8,000 bytes at most."""
 TIDY_EVERY = 100
 """Runs between two clean-ups of old records and dead rows."""
 TIDY_ROWS = 1000
@@ -100,6 +105,22 @@ class Run:
         if due_again is not None:
             values["due_again_at"] = datetime.now(timezone.utc) + timedelta(seconds=due_again)
         return self.finish("partial" if problems else "done", error="; ".join(problems) or None, **values)
+
+    def announce(self, models: Sequence[str]) -> None:
+        """Send one NOTIFY with the models that this run has brought up to date; none if there are none.
+
+        The payload is JSON: `run_id`, `source`, `extracted_at` (null if nothing landed) and `models`, which is null if
+        the list is too long. A listener then has to take every table for changed.
+        """
+        if not models:
+            return
+        listed = json.dumps(sorted(models))
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "select pg_notify(%s, json_build_object('run_id', run_id, 'source', source,"
+                " 'extracted_at', extracted_at, 'models', %s::json)::text) from ops.sync_runs where run_id = %s",
+                (CHANGES, listed if len(listed) <= LONGEST_PAYLOAD else None, self.run_id),
+            )
 
     @staticmethod
     def record_past(

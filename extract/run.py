@@ -283,6 +283,7 @@ class Runner(Generic[R]):
         built_all = (complete or not run.built.current) and not transform.models_failed and not transform.skipped
         if built_all:
             keep_models(run.connection, self.source.name, transform.models)
+        run.record.announce(transform.built)
         return run.record.conclude(
             problems,
             models_built=len(transform.built),

@@ -17,7 +17,7 @@ from extract.run import PATIENCE, RunContext, Runner
 from extract.service import Chore
 from extract.sources.mt5 import bars
 from extract.sources.mt5.rejects import WholeFile
-from extract.sources.mt5.source import Mt5Reading, Mt5Source
+from extract.sources.mt5.source import OHLC, Mt5Reading, Mt5Source
 from extract.warehouse import value
 
 
@@ -162,17 +162,17 @@ class _Reconciler:
             self._source.prune(run, [each.symbol for each in result.symbols], result.transform)
         return result
 
-    def _bring_up_to_date(self, tables: Sequence[str]) -> TransformResult:
+    def _bring_up_to_date(self, models: Sequence[str]) -> TransformResult:
         """Refresh the tables whose bars have changed, or all if the previous run left some out of date."""
         run = self._run
         if not run.built.current:
             return run.runner.build(run)
-        return run.runner.refresh(run, tables)
+        return run.runner.refresh(run, models)
 
     def _bars(self, found: SymbolReconciliation) -> set[str]:
-        """Compare and land a symbol's bars, a span of time at a time; return the tables they change."""
+        """Compare and land a symbol's bars, a span of time at a time; return the models they call for."""
         run, session = self._run, self._run.duckdb
-        tables: set[str] = set()
+        models: set[str] = set()
         rejects = WholeFile(session, found.symbol)
         for since, until in bars.windows(session, self._source.path, found.symbol):
             start = {found.symbol: since}
@@ -189,10 +189,10 @@ class _Reconciler:
             found.new += outcome.rows_new
             found.changed += outcome.rows_changed - outcome.rows_new
             found.gone += outcome.rows_gone
-            tables |= set(self._source.tables_on(extraction.changed_grids))
+            models |= set(self._source.models_of(extraction))
         if self._record is not None and not found.error:
             rejects.resolve_departed(self._record)
-        return tables
+        return models
 
     def _candles(self) -> None:
         """Compare the tables with staging by the dbt test `candles_match_bars`; repair by a full refresh in place."""
@@ -203,7 +203,7 @@ class _Reconciler:
         if result.dry_run or not differing:
             return
         tables = [table for symbol in differing for table in run.project.tables_of(symbol)]
-        arguments = ["run", "--full-refresh", "--select", *tables]
+        arguments = ["run", "--full-refresh", "--select", *tables, OHLC]
         result.transform.add(run.dbt.run(*arguments, step="repairing tables", progress=run.progress))
         still = self._test_candles([each for each in result.symbols if each.symbol in differing])
         for each in result.symbols:

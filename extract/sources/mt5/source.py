@@ -21,6 +21,8 @@ from extract.sources.mt5.row_cap import settle_row_cap
 from extract.sources.mt5.symbols import prune
 
 LATEST = bars.LAST_TIMESTAMP - 1
+OHLC = "ohlc"
+"""The model of the candles made from all bars of a period."""
 
 
 @dataclass(kw_only=True)
@@ -78,18 +80,18 @@ class Mt5Source(Source[Mt5Reading]):
         return extraction
 
     def stale_models(self, reading: Mt5Reading) -> Sequence[str]:
-        """The candle tables with a changed bar on their grid."""
-        return self.tables_on(reading.extraction.changed_grids)
+        """The candle tables with a changed bar on their grid, and `ohlc` if any bar has changed."""
+        return self.models_of(reading.extraction)
 
-    def tables_on(self, grids: Iterable[tuple[str, int]]) -> list[str]:
-        """The candle tables of some grids; a grid is a symbol and a length in minutes."""
-        wanted = set(grids)
-        return [
+    def models_of(self, extraction: Extraction) -> list[str]:
+        """The models that the changed bars of an extraction call for."""
+        tables = [
             self._project.table(symbol, name)
             for symbol in self._project.symbols
             for name, minutes in self._project.timeframes.items()
-            if (symbol, minutes) in wanted
+            if (symbol, minutes) in extraction.changed_grids
         ]
+        return [*tables, OHLC] if extraction.rows_changed else tables
 
     def after(self, run: RunContext, outcome: Outcome[Mt5Reading]) -> None:
         """Prune the symbols that have grown by a hundredth of what staging keeps; sometimes prune all.
@@ -104,10 +106,10 @@ class Mt5Source(Source[Mt5Reading]):
         self.prune(run, self._project.symbols if everything else grown, outcome.transform)
 
     def prune(self, run: RunContext, symbols: Iterable[str], transform: TransformResult) -> None:
-        """Prune staging tables, except for symbols with a failed table, which may not have all bars yet."""
+        """Prune staging tables, except for symbols with a failed model, which may not have all bars yet."""
         behind = {*transform.failed, *transform.skipped}
         for symbol in symbols:
-            if not behind & set(self._project.tables_of(symbol)):
+            if not behind & {*self._project.tables_of(symbol), OHLC}:
                 prune(
                     run.connection,
                     bars.staging_table(symbol, self._project.columns),

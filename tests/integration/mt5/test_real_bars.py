@@ -6,10 +6,13 @@ import csv
 import gzip
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
 from tests.support.collector import bar
+from tests.support.ohlc_oracle import TIMEFRAMES, expected_ohlc, stored_ohlc
 from tests.support.world import World
 
 REAL_BARS = Path(__file__).parents[4] / "shared" / "data" / "real_bars.csv.gz"
@@ -38,3 +41,26 @@ def test_real_markets_equal_the_oracle_and_are_pruned(world: World) -> None:
         (10_000,),
     ]
     assert "0 changed" in world.sync(code=1)
+    with world.connection() as connection:
+        stored = stored_ohlc(connection)
+    assert stored == expected_ohlc(world.sqlite_path)
+    assert {key: value[:5] for key, value in stored.items()} == bucketed_by_duckdb()
+
+
+def bucketed_by_duckdb() -> dict[tuple[str, str, int], tuple[float, float, float, float, int]]:
+    """The candles of the file of real bars by DuckDB's `time_bucket`."""
+    candles: dict[tuple[str, str, int], tuple[float, float, float, float, int]] = {}
+    with duckdb.connect() as session:
+        session.execute(
+            "create table bars as select lower(symbol) as symbol, to_timestamp(timestamp)::timestamp as time,"
+            " open, high, low, close from read_csv(?)",
+            [str(REAL_BARS)],
+        )
+        for timeframe, minutes in TIMEFRAMES.items():
+            rows: list[tuple[Any, ...]] = session.execute(
+                f"select symbol, epoch(time_bucket(interval '{minutes} minutes', time))::bigint as start,"
+                " first(open order by time), max(high), min(low), last(close order by time), count(*)"
+                " from bars group by all"
+            ).fetchall()
+            candles |= {(row[0], timeframe, row[1]): (row[2], row[3], row[4], row[5], row[6]) for row in rows}
+    return candles
