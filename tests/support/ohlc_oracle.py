@@ -58,7 +58,8 @@ def expected_ohlc(path: Path) -> dict[Key, Ohlc]:
     """The candles of every symbol of a SQLite file; of several usable bars in a minute the newest counts."""
     candles: dict[Key, Ohlc] = {}
     with closing(sqlite3.connect(path)) as connection:
-        for symbol in SYMBOLS:
+        present = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+        for symbol in present & {*SYMBOLS}:
             usable = {
                 pd.Timestamp(timestamp // 60 * 60, unit="s", tz="UTC"): prices
                 for timestamp, *prices in connection.execute(

@@ -35,7 +35,7 @@ def test_a_sync_with_nothing_new_rewrites_no_row_and_adds_nothing_to_the_catalog
     world.sync_and_check()
     rows, catalog = row_versions(world), world.query(CATALOG_ROWS)
     project = load_project()  # and what Bybit and what accounts land in
-    assert len(rows) == len(project.candle_tables) + len(project.symbols) + 2 + 5
+    assert len(rows) == len(project.candle_tables) + len(["ohlc"]) + len(project.symbols) + 2 + 5
     assert "0 changed" in world.sync()
     assert row_versions(world) == rows
     assert world.query(CATALOG_ROWS) == catalog
@@ -49,7 +49,7 @@ def test_a_build_of_all_tables_with_nothing_new_rewrites_no_row(world: World) ->
     assert row_versions(world) == rows
     assert world.query(CATALOG_ROWS) == functions
     world.execute("update ops.sync_runs set models_failed = 1")
-    assert f"{len(load_project().candle_tables)} models built" in world.sync()
+    assert f"{len(load_project().candle_tables) + 1} models built" in world.sync()  # and ohlc
     assert row_versions(world) == rows
 
 
@@ -84,9 +84,9 @@ def test_only_tables_on_whose_grid_something_changed_are_built(world: World) -> 
     world.collector.write("EURUSD", series(MONDAY, 12))
     world.sync()
     world.collector.write("EURUSD", [bar(MONDAY + 12 * 300 + 300)])  # 01:05
-    assert "1 models built" in world.sync_and_check()
+    assert "2 models built" in world.sync_and_check()  # M5 and ohlc
     world.collector.write("EURUSD", [bar(MONDAY + 12 * 300)])  # 01:00
-    assert "4 models built" in world.sync_and_check()
+    assert "5 models built" in world.sync_and_check()
 
 
 def test_what_a_failed_build_left_behind_is_built_next_time(world: World) -> None:
@@ -265,6 +265,6 @@ def test_the_first_build_leaves_the_increments_in_the_warehouse(world: World) ->
     (package / "__init__.py").write_text("raise ImportError('no dbt here')")
     world.settings["PYTHONPATH"] = str(package.parent)
     world.collector.write("EURUSD", series(MONDAY, 13))
-    assert "9 models built" in world.sync_and_check()  # the tables were made empty
+    assert "10 models built" in world.sync_and_check()  # the tables were made empty
     world.collector.write("EURUSD", [bar(MONDAY + 3600, close=1.5, high=9.0)])
     assert "4 models built" in world.sync_and_check()

@@ -33,7 +33,7 @@ def test_ticks_follow_the_source_until_sigterm(world: World) -> None:
             world.collector.write("EURUSD", [bar(MONDAY + 3600, close=close, high=2.0)])
             running.await_that(partial(newest_close_is, world, close), f"close {close}")
         world.check()
-        assert "1 changed, 0 rejected, 4 models built" in running.log
+        assert "1 changed, 0 rejected, 5 models built" in running.log
         running.await_log("0 changed, 0 rejected, 0 models built")
         assert running.end() == 0
         assert running.log.rstrip().endswith("stopped")

@@ -56,9 +56,9 @@ changed_bars as (
     {% for symbol in var('symbols') %}
     select
         '{{ symbol }}' as symbol,
-        bars.timestamp
-    from {{ ref('stg_mt5__' ~ symbol) }} as bars, landed_since
-    where bars.extracted_at > landed_since.synced_at
+        timestamp
+    from {{ ref('stg_mt5__' ~ symbol) }}
+    where extracted_at > (select synced_at from landed_since)
     {{ 'union all' if not loop.last }}
     {% endfor %}
 ),
