@@ -23,8 +23,8 @@ def project_fingerprint() -> str:
 
 
 def schema_script() -> str:
-    """The SQL that makes schemas, run records and staging: `sql/warehouse.sql`, then `sql/staging/*.sql`."""
-    return _text(_signature(SQL / "warehouse.sql", SQL / "staging"))
+    """The SQL that makes schemas, records and staging: `warehouse.sql`, `api_keys.sql`, then `staging/*.sql`."""
+    return _text(_signature(SQL / "warehouse.sql", SQL / "api_keys.sql", SQL / "staging"))
 
 
 def _signature(*places: Path) -> Signature:
@@ -59,5 +59,6 @@ def _digest(signature: Signature) -> str:
 
 @lru_cache(maxsize=1)
 def _text(signature: Signature) -> str:
-    places = sorted((Path(path) for path, _, _ in signature), key=lambda path: (path.parent != SQL, path.name))
+    order = {SQL / "warehouse.sql": 0, SQL / "api_keys.sql": 1}
+    places = sorted((Path(path) for path, _, _ in signature), key=lambda path: (order.get(path, 2), path))
     return "\n".join(path.read_text(encoding="utf-8") for path in places)

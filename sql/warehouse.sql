@@ -53,7 +53,9 @@ alter table ops.sync_runs
     add column if not exists range_end timestamptz,
     -- when the service expects its next run of this source; NULL if unknown (cron, by hand)
     add column if not exists due_again_at timestamptz,
-    add column if not exists backend_pid integer;
+    add column if not exists backend_pid integer,
+    -- when the source's file was last modified, as of this run; NULL for a source that is no file
+    add column if not exists source_modified_at timestamptz;
 -- The session that writes the record holds the run lock. A record without an end whose session is gone broke off.
 alter table ops.sync_runs alter column backend_pid set default pg_backend_pid();
 create index if not exists sync_runs_extracted_at on ops.sync_runs (extracted_at);
@@ -145,6 +147,8 @@ begin
     end loop;
 end
 $$;
+
+revoke execute on function ops.refresh(text[]) from public;
 
 -- Text as jsonb; NULL if Postgres does not accept it. The exception block costs 0.4 µs a call if it catches nothing
 -- and 10 µs if it does. So from Postgres 16 on, text that is not JSON is sorted out before it, at 0.4 µs.

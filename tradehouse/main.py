@@ -13,6 +13,7 @@ import click
 
 from extract.errors import LockHeldError, TradehouseError
 from tradehouse.accounts_commands import accounts
+from tradehouse.api_key_commands import api_keys
 from tradehouse.bybit_commands import bybit
 from tradehouse.mt5_commands import demo_data, mt5, reconcile, run, sync
 from tradehouse.output import COULD_NOT_RUN, DONE, err
@@ -53,6 +54,7 @@ def main() -> None:
 
 for command in (sync, run, status, reconcile, query, shell, demo_data, rejects, warehouse, env, mt5, bybit, accounts):
     main.add_command(command)
+main.add_command(api_keys)
 for name in SOURCES:
     if name not in main.commands:
         main.add_command(source_group(name))

@@ -231,7 +231,12 @@ def land(session: duckdb.DuckDBPyConnection, run: Run, extraction: Extraction, s
 
 def record(run: Run, extraction: Extraction) -> None:
     """Store the counts in the run's record, and the state of each symbol in `ops.sync_symbols`."""
-    run.update(rows_read=extraction.rows_read, rows_changed=extraction.rows_changed, rows_rejected=extraction.rejects)
+    run.update(
+        rows_read=extraction.rows_read,
+        rows_changed=extraction.rows_changed,
+        rows_rejected=extraction.rejects,
+        source_modified_at=extraction.modified_at,
+    )
     record_symbols(
         run.connection,
         [

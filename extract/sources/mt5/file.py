@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 
 import duckdb
@@ -57,6 +58,8 @@ class Extraction:
     """(symbol, minutes) of every grid on which a changed row lies."""
     error: str | None = None
     """Why the file could not be read at all; there are no outcomes then."""
+    modified_at: datetime | None = None
+    """When the file was last modified, as `modified_at` says."""
 
     @property
     def ok(self) -> bool:
@@ -100,8 +103,10 @@ def read_file(
     Raises:
         SourceError: the file as a whole cannot be read.
     """
+    modified = modified_at(path)  # before the rows, so that it never promises more than was read
     with _attached(session, path):
         extraction, tables = _find_tables(session, path, columns, list(since))
+        extraction.modified_at = modified
         selects = {symbol: _select(symbol, table, columns, since[symbol], until) for symbol, table in tables.items()}
         _read(session, path, selects, extraction)
         for symbol in selects:
@@ -109,6 +114,20 @@ def read_file(
             if outcome.status == "missing":
                 outcome.status = "unchanged" if outcome.rows_read or since[symbol] is not None else "empty"
     return extraction
+
+
+def modified_at(path: Path) -> datetime | None:
+    """When the file or its `-wal`, where changes may lie first, was last modified; None if there is no file.
+
+    An empty `-wal` does not count: it holds no change, and a reader may have made it.
+    """
+    times = []
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(OSError):
+            found = each.stat()
+            if each == path or found.st_size:
+                times.append(found.st_mtime)
+    return datetime.fromtimestamp(max(times), timezone.utc) if times else None
 
 
 def next_timestamp(session: duckdb.DuckDBPyConnection, path: Path, symbol: str, since: int, until: int) -> int | None:
