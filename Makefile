@@ -11,6 +11,7 @@ LINTED_SQL := $(firstword $(wildcard dbt_project/models/staging/mt5/stg_mt5__*.s
               $(filter-out %/mt5/,$(wildcard dbt_project/models/staging/*/)) \
               $(filter-out %/candles/,$(wildcard dbt_project/models/marts/*/)) \
               $(filter-out %/staging/ %/marts/,$(wildcard dbt_project/models/*/)) \
+              $(wildcard dbt_project/functions/*/api) dbt_project/functions/api dbt_project/functions/accounts \
               dbt_project/data-tests macros/tests $(wildcard sql/staging) \
               sql/warehouse.sql sql/api_keys.sql sql/roles.sql sql/timescaledb_setup.sql
 PROFILES := .tradehouse/profiles

@@ -1,0 +1,43 @@
+{#
+    Sums need one currency: linear contracts settle in dollar coins and are added up; an inverse contract pays in its
+    coin and a spot pair in its quote, so each is a market of its own.
+#}
+with
+
+exits as (
+    select
+        case when category = 'linear' then category else category || ' ' || symbol end as market,
+        exit_time,
+        sum(net_pnl) as net_pnl
+    from {{ ref('completed_trades') }}
+    group by market, exit_time
+),
+
+points as (
+    select
+        *,
+        sum(net_pnl) over (partition by market order by exit_time) as cumulative_pnl
+    from exits
+),
+
+curves as (
+    select
+        market,
+        json_agg(
+            json_build_object(
+                'time', {{ iso_text('exit_time') }},
+                'net_pnl', net_pnl,
+                'cumulative_pnl', cumulative_pnl
+            ) order by exit_time
+        ) as points
+    from points
+    group by market
+)
+
+select
+    json_build_object(
+        'success', true,
+        'total_count', count(*),
+        'curves', coalesce(json_agg(json_build_object('market', market, 'points', points) order by market), '[]')
+    )
+from curves
