@@ -1,0 +1,1 @@
+"""The HTTP API, and the functions in the warehouse that answer for it."""
