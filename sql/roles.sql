@@ -92,7 +92,8 @@ begin
     end loop;
     grant usage on schema trading, signals, api to tradehouse_reader;
     grant usage on schema accounts to tradehouse_accounts_reader;
-    grant usage on schema ops to tradehouse_api;
+    -- Views read tables as their owner, but call functions as whoever asks: staging's, to read JSON. No table of it.
+    grant usage on schema ops, staging to tradehouse_api;
 
     foreach item in array pipelines loop
         execute format(

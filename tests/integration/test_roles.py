@@ -5,6 +5,7 @@ The roles are made by a database owner who is no superuser, which is what most h
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -18,7 +19,8 @@ import pytest
 
 from tests.conftest import Server
 from tests.support.accounts_world import AccountsWorld
-from tests.support.collector import series
+from tests.support.bybit_world import BybitWorld
+from tests.support.collector import SYMBOLS, series
 from tests.support.fake_mt5 import info, position, trade
 from tests.support.servers import DEBIAN_PASSWORD, administer
 from tests.support.world import ROOT, World
@@ -26,15 +28,21 @@ from tests.support.world import ROOT, World
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
 DATABASE = "least_privilege"
 OWNER, PIPELINE, READER = "roles_owner", "roles_pipeline", "roles_reader"
-CUSTOMERS = "roles_customers"
-GROUPS = ("tradehouse_loader", "tradehouse_transformer", "tradehouse_reader", "tradehouse_accounts_reader")
+CUSTOMERS, API = "roles_customers", "roles_api"
+GROUPS = (
+    "tradehouse_loader",
+    "tradehouse_transformer",
+    "tradehouse_api",
+    "tradehouse_reader",
+    "tradehouse_accounts_reader",
+)
 SCRIPT = ROOT / "sql" / "roles.sql"
 
 
 def _drop(server: Server) -> None:
     """Roles belong to the server, not to the database: leave none behind."""
     administer(server.uri, [f"drop database if exists {DATABASE} with (force)"])
-    for role in (PIPELINE, READER, CUSTOMERS, *GROUPS, OWNER):
+    for role in (PIPELINE, READER, CUSTOMERS, API, *GROUPS, OWNER):
         # an owner without the right to make roles granted what a plain drop would trip over
         with suppress(psycopg2.errors.UndefinedObject):
             administer(server.uri, [f"drop owned by {role}", f"drop role {role}"])
@@ -42,12 +50,13 @@ def _drop(server: Server) -> None:
 
 @dataclass(frozen=True)
 class Tenants:
-    """The URIs of a database with roles: its owner, the pipeline, the readers, and a superuser."""
+    """The URIs of a database with roles: its owner, the pipeline, the readers, the API, and a superuser."""
 
     owner: str
     pipeline: str
     reader: str
     customers: str  # reads the schema accounts
+    api: str
     superuser: str
 
 
@@ -75,15 +84,18 @@ def tenants(server: Server) -> Iterator[Tenants]:
     def uri(role: str) -> str:
         return server.uri.replace("//postgres", f"//{role}").format(database=DATABASE)
 
-    uris = Tenants(uri(OWNER), uri(PIPELINE), uri(READER), uri(CUSTOMERS), server.uri.format(database=DATABASE))
+    logins = map(uri, (OWNER, PIPELINE, READER, CUSTOMERS, API))
+    uris = Tenants(*logins, superuser=server.uri.format(database=DATABASE))
     _run(uris.owner, SCRIPT.read_text(encoding="utf-8"))
     _run(
         uris.owner,
         f"create role {PIPELINE} login password '{DEBIAN_PASSWORD}';"
         f"create role {READER} login password '{DEBIAN_PASSWORD}';"
         f"create role {CUSTOMERS} login password '{DEBIAN_PASSWORD}';"
+        f"create role {API} login password '{DEBIAN_PASSWORD}';"
         f"grant tradehouse_loader, tradehouse_transformer to {PIPELINE};"
-        f"grant tradehouse_reader to {READER}; grant tradehouse_accounts_reader to {CUSTOMERS}",
+        f"grant tradehouse_reader to {READER}; grant tradehouse_accounts_reader to {CUSTOMERS};"
+        f"grant tradehouse_api to {API}",
     )
     _run(uris.owner, SCRIPT.read_text(encoding="utf-8"))
     try:
@@ -167,6 +179,10 @@ def test_accounts_are_readable_by_their_own_role_alone(accounts_world: AccountsW
     world.register("a")
     world.fake.account("a", info(1000), [position(1)], [trade(2)])
     world.poll()
+    [(answer,)] = _run(tenants.api, "select api.accounts()")
+    assert isinstance(answer, dict)
+    assert answer["total_count"] == 1
+    _may_not(tenants.reader, "select api.accounts()")
     relations = ("trading_accounts", "trades", "sync_logs", "account_success_rates", "registered_accounts")
     for relation in relations:
         assert _count(tenants.customers, f"accounts.{relation}") > 0
@@ -179,6 +195,160 @@ def test_accounts_are_readable_by_their_own_role_alone(accounts_world: AccountsW
         "delete from accounts.trades",
         "create table accounts.mine (a int)",
     )
+
+
+READS = (
+    "eurusd_h1",
+    "candles",
+    "api.tiers",
+    *(f"ops.{name}" for name in ("api_keys", "sync_runs", "sync_symbols", "rejected_rows")),
+    *(f"ops.{name}" for name in ("sync_health", "source_health", "candle_tables", "rejected_bars", "market_hours")),
+)
+ANSWERS = (
+    "api.symbols('PRO')",
+    "api.timeframes('PRO')",
+    "api.indicators_health()",
+    "api.sqlite_health()",
+    "api.sync_status()",
+    "api.table_stats()",
+)
+TRADES = (
+    "api.trades_summary()",
+    "api.trades_completed(10, 0)",
+    "api.trades_equity_curve()",
+    "api.trades_exit_reasons()",
+    "api.trades_open_lots()",
+)
+WRITES_OF_A_LOGIN = (
+    "create table public.mine (a int)",
+    "create table ops.mine (a int)",
+    "create temp table mine (a int)",
+    "create temp view mine as select 1",
+    "select 1 as a into temp mine",
+    "create view api.mine as select 1",
+    "create function api.mine() returns int language sql as 'select 1'",
+    "create function public.mine() returns int language sql as 'select 1'",
+    "create type public.mine as (a int)",
+    "create sequence public.mine",
+    "create schema mine",
+    "create role mine",
+    "copy (select 1) to '/tmp/mine'",
+    "copy (select 1) to program 'true'",
+    "select lo_create(0)",
+    "select lo_creat(-1)",
+    "select lo_from_bytea(0, 'x')",
+    "select lo_import('/etc/hostname')",
+    "select pg_read_file('/etc/hostname')",
+    "set role tradehouse_transformer",
+    "set role tradehouse_loader",
+    "set session_replication_role = replica",
+)
+
+
+def _writes(relation: str, column: str) -> list[str]:
+    """Every statement that writes to a table or locks its rows."""
+    return [
+        f"insert into {relation} default values",
+        f"update {relation} set {column} = {column}",
+        f"delete from {relation}",
+        f"truncate {relation}",
+        f"copy {relation} from stdin",
+        f"select * from {relation} for update",
+        f"select * from {relation} for key share",
+        f"lock table {relation} in row exclusive mode",
+        f"alter table {relation} add column mine int",
+        f"drop table {relation}",
+        f"comment on table {relation} is 'mine'",
+    ]
+
+
+def _tables(uri: str) -> list[tuple[str, str]]:
+    """Every table outside the catalog, with one of its columns."""
+    rows = _run(
+        uri,
+        "select c.oid::regclass::text, min(quote_ident(a.attname)) from pg_class as c join pg_attribute as a"
+        " on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped"
+        " where c.relkind = 'r' and c.relnamespace::regnamespace::text !~ '^(pg_|information_schema)'"
+        " group by c.oid order by 1",
+    )
+    return [(str(relation), str(column)) for relation, column in rows]
+
+
+def test_the_api_reads_what_it_answers_from_and_writes_nothing(world: World, tenants: Tenants) -> None:
+    world.uri = tenants.pipeline
+    world.collector.load_many("EURUSD", series(MONDAY, 30))
+    world.sync()
+    key = world.run("api-keys", "add", "charts", "--tier", "PRO").stdout.strip()
+    _run(tenants.superuser, SCRIPT.read_text(encoding="utf-8"))  # which only then can lock large objects
+
+    for relation in READS:
+        assert _count(tenants.api, relation) == _count(tenants.pipeline, relation)
+    for call in ANSWERS:
+        [(answer,)] = _run(tenants.api, f"select {call}")
+        assert isinstance(answer, dict)
+        assert answer["success"] is True
+    assert _run(tenants.api, "select count(newest_bar), count(expected_bar) from ops.sync_health") == [(9, 135)]
+
+    _may_not(tenants.api, "select * from staging.eurusd", "select * from staging.stg_mt5__eurusd")
+
+    tables = _tables(tenants.superuser)
+    assert {"eurusd_h1", "ops.api_keys", "ops.sync_runs", "staging.eurusd", "api.tiers"} <= dict(tables).keys()
+    # of 135 tables and 15 landing tables that are made alike, one each; of all others every one
+    alike = {name for name, _ in tables if name.split("_")[0].removeprefix("staging.").upper() in SYMBOLS}
+    for relation, column in tables:
+        if relation not in alike or relation in {"eurusd_h1", "staging.eurusd"}:
+            _may_not(tenants.api, *_writes(relation, column))
+    writable = (
+        "select count(*) from pg_class as c where relkind in ('r', 'v', 'S', 'p', 'm')"
+        " and relnamespace::regnamespace::text !~ '^(pg_|information_schema)'"
+        " and case relkind when 'S' then has_sequence_privilege(c.oid, 'usage, update')"
+        " else has_table_privilege(c.oid, 'insert, update, delete, truncate, references, trigger')"
+        " or has_any_column_privilege(c.oid, 'insert, update, references') end"
+    )
+    assert _run(tenants.api, writable) == [(0,)]
+    [(found,)] = _run(tenants.pipeline, writable)
+    assert isinstance(found, int)
+    assert found > 150
+
+    _may_not(tenants.api, *WRITES_OF_A_LOGIN)
+    _may_not(
+        tenants.api,
+        "select ops.refresh(array['eurusd_h1'])",
+        "select refresh.eurusd_h1()",
+        "alter function ops.touch_api_key(bytea) owner to current_user",
+        "create or replace function ops.touch_api_key(bytea) returns void language sql as 'select'",
+    )
+
+    # the one thing that it writes, and nobody else does by that function
+    digest = f"'\\x{hashlib.sha256(key.encode()).hexdigest()}'"
+    before = _run(tenants.pipeline, "select name, tier, expires_at, revoked_at, created_at from ops.api_keys")
+    _run(tenants.api, f"select ops.touch_api_key({digest})")
+    assert _count(tenants.pipeline, "ops.api_keys where last_used_at > now() - interval '2 minutes'") == 1
+    assert _run(tenants.pipeline, "select name, tier, expires_at, revoked_at, created_at from ops.api_keys") == before
+    for login in (tenants.reader, tenants.customers):
+        _may_not(login, f"select ops.touch_api_key({digest})", "select * from ops.api_keys", "create temp table a ()")
+    _may_not(tenants.reader, "select api.sync_status()")
+
+
+@pytest.mark.parametrize("first", ["roles", "function"])
+def test_the_api_may_touch_keys_whichever_was_made_first(tenants: Tenants, world: World, first: str) -> None:
+    world.uri = tenants.pipeline
+    assert world.run("warehouse", "init").returncode == 0
+    if first == "function":
+        _run(tenants.pipeline, "revoke execute on function ops.touch_api_key(bytea) from tradehouse_api")
+        _may_not(tenants.api, "select ops.touch_api_key('x')")
+        _run(tenants.owner, SCRIPT.read_text(encoding="utf-8"))
+    _run(tenants.api, "select ops.touch_api_key('x')")
+
+
+def test_the_api_answers_about_trades_and_the_reader_does_too(bybit_world: BybitWorld, tenants: Tenants) -> None:
+    bybit_world.uri = tenants.pipeline
+    bybit_world.backfill()
+    for call in TRADES:
+        for login in (tenants.api, tenants.reader):
+            [(answer,)] = _run(login, f"select {call}")
+            assert isinstance(answer, dict)
+            assert answer["success"] is True
 
 
 def test_the_script_is_repeatable_and_leaves_the_owner_without_membership(tenants: Tenants) -> None:
@@ -232,7 +402,7 @@ def test_the_database_of_the_compose_file_is_set_up(server: Server, world: World
         assert done_init.returncode == 0, done_init.stderr
         assert world.query(
             "select count(*) from pg_default_acl as d where pg_get_userbyid(d.defaclrole) = 'tradehouse'"
-        ) == [(5,)]
+        ) == [(8,)]  # tables of seven schemas, functions of ops
     finally:
         _drop(server)
         administer(server.uri, ["drop role if exists tradehouse"])

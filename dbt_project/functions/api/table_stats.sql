@@ -1,4 +1,4 @@
-{# Rows and bytes are the catalog's: counting 135 tables takes a second. A hypertable's rows lie in its chunks. #}
+{# Rows and bytes are the catalog's: counting would read all 135 tables. A hypertable's rows lie in its chunks. #}
 {% set one_of_them = ref(var('symbols') | first ~ '_' ~ var('timeframes') | first | lower) %}
 with
 
