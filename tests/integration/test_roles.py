@@ -84,8 +84,8 @@ def tenants(server: Server) -> Iterator[Tenants]:
     def uri(role: str) -> str:
         return server.uri.replace("//postgres", f"//{role}").format(database=DATABASE)
 
-    logins = map(uri, (OWNER, PIPELINE, READER, CUSTOMERS, API))
-    uris = Tenants(*logins, superuser=server.uri.format(database=DATABASE))
+    superuser = server.uri.format(database=DATABASE)
+    uris = Tenants(uri(OWNER), uri(PIPELINE), uri(READER), uri(CUSTOMERS), uri(API), superuser)
     _run(uris.owner, SCRIPT.read_text(encoding="utf-8"))
     _run(
         uris.owner,
