@@ -267,4 +267,4 @@ def test_the_first_build_leaves_the_increments_in_the_warehouse(world: World) ->
     world.collector.write("EURUSD", series(MONDAY, 13))
     assert "10 models built" in world.sync_and_check()  # the tables were made empty
     world.collector.write("EURUSD", [bar(MONDAY + 3600, close=1.5, high=9.0)])
-    assert "4 models built" in world.sync_and_check()
+    assert "5 models built" in world.sync_and_check()

@@ -91,6 +91,7 @@ wanted as (
         where symbol = newest_bars.symbol and timeframe = timeframes.timeframe
             and timestamp > to_timestamp(newest_bars.timestamp - timeframes.seconds)
     ) as candle
+    where newest_bars.timestamp is not null
 ),
 
 {# materialized, or Postgres works it out anew for each symbol #}
