@@ -10,7 +10,7 @@ open_positions as (
                 'synced_at', {{ iso_text('synced_at') }}
             ) order by open_time desc, ticket asc
         ) as answer
-    from {{ ref('trades') }} as trades
+    from {{ all_rows_of(ref('trades')) }} as trades
     where status <> 'closed'
     group by account_id
 ),
@@ -25,8 +25,8 @@ accounts as (
             'success_rate_pct', rates.success_rate_pct,
             'positions', coalesce(open_positions.answer, '[]')
         ) as answer
-    from {{ ref('trading_accounts') }} as trading_accounts
-    left join {{ ref('account_success_rates') }} as rates on trading_accounts.account_id = rates.account_id
+    from {{ all_rows_of(ref('trading_accounts')) }} as trading_accounts
+    left join {{ all_rows_of(ref('account_success_rates')) }} as rates on trading_accounts.account_id = rates.account_id
     left join open_positions on trading_accounts.account_id = open_positions.account_id
 )
 
@@ -45,7 +45,7 @@ select
                     ),
                     '[]'
                 )
-            from {{ ref('recent_failures') }} as failures
+            from {{ all_rows_of(ref('recent_failures')) }} as failures
         )
     )
 from accounts

@@ -18,4 +18,4 @@ select
             '[]'
         )
     )
-from {{ ref('sync_health') }}
+from {{ all_rows_of(ref('sync_health')) }}

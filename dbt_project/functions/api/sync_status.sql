@@ -1,7 +1,7 @@
 with
 
 states as (
-    select * from {{ ref('source_health') }}
+    select * from {{ all_rows_of(ref('source_health')) }}
 ),
 
 final as (
@@ -37,7 +37,7 @@ final as (
             ) as answer
         from (
             select *
-            from {{ source('ops', 'sync_runs') }}
+            from {{ all_rows_of(source('ops', 'sync_runs')) }}
             where source = states.source
             order by run_id desc
             limit 10

@@ -10,7 +10,7 @@ candle_tables as (
         newest_bar,
         symbol || '_' || lower(timeframe) as identifier,
         to_regclass(format('%I.%I', '{{ one_of_them.schema }}', symbol || '_' || lower(timeframe))) as table_oid
-    from {{ ref('candle_tables') }}
+    from {{ all_rows_of(ref('candle_tables')) }}
 ),
 
 final as (

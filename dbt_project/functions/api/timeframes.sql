@@ -5,7 +5,7 @@ select
         'timeframes', visible.answer,
         'total_count', json_array_length(visible.answer)
     )
-from {{ ref('tiers') }} as tiers
+from {{ all_rows_of(ref('tiers')) }} as tiers
 cross join lateral (
     select coalesce(json_agg(listed.name order by listed.place), '[]') as answer
     from (values

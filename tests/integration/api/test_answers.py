@@ -56,6 +56,16 @@ def test_symbols_and_timeframes_of_each_tier(world: World) -> None:
     assert answer(world, "api.timeframes('FREE')")["timeframes"] == ["M5", "D1"]
 
 
+@pytest.mark.only_on("embedded")
+def test_a_build_without_rows_leaves_the_functions_as_they_are(world: World) -> None:
+    definition = "select pg_get_functiondef('api.symbols(text)'::regprocedure)"
+    before = world.query(definition)
+    done = world.dbt("build", "--empty", "--select", "symbols")
+    assert done.returncode == 0, done.stdout
+    assert world.query(definition) == before
+    assert answer(world, "api.symbols('FREE')")["symbols"] == FREE_SYMBOLS
+
+
 def test_indicators_health_lists_what_is_behind(world: World) -> None:
     world.collector.load_many("EURUSD", series(MONDAY, 30))
     world.sync()

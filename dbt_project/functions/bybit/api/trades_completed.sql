@@ -2,7 +2,7 @@ with
 
 page as (
     select *
-    from {{ ref('completed_trades') }}
+    from {{ all_rows_of(ref('completed_trades')) }}
     order by exit_time desc, trade_id asc
     limit row_limit
     offset row_offset
@@ -11,7 +11,7 @@ page as (
 select
     json_build_object(
         'success', true,
-        'total_count', (select count(*) from {{ ref('completed_trades') }}),
+        'total_count', (select count(*) from {{ all_rows_of(ref('completed_trades')) }}),
         'limit', row_limit,
         'offset', row_offset,
         'trades', coalesce(

@@ -9,7 +9,7 @@ exits as (
         case when category = 'linear' then category else category || ' ' || symbol end as market,
         exit_time,
         sum(net_pnl) as net_pnl
-    from {{ ref('completed_trades') }}
+    from {{ all_rows_of(ref('completed_trades')) }}
     group by market, exit_time
 ),
 

@@ -4,4 +4,4 @@ select
         'total_count', count(*),
         'exit_reasons', coalesce(json_agg(reasons order by bot_id, category, symbol, exit_reason), '[]')
     )
-from {{ ref('exit_reason_breakdown') }} as reasons
+from {{ all_rows_of(ref('exit_reason_breakdown')) }} as reasons

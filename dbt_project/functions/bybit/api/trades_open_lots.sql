@@ -12,4 +12,4 @@ select
             '[]'
         )
     )
-from {{ ref('open_lots') }} as lots
+from {{ all_rows_of(ref('open_lots')) }} as lots

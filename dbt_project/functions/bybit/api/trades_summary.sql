@@ -4,4 +4,4 @@ select
         'total_count', count(*),
         'summary', coalesce(json_agg(daily order by exit_date desc, bot_id asc, category asc, symbol asc), '[]')
     )
-from {{ ref('completed_trades_summary') }} as daily
+from {{ all_rows_of(ref('completed_trades_summary')) }} as daily
