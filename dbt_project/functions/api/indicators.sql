@@ -13,6 +13,10 @@ declare
         from {{ ref('tiers') }} as tiers
         where tiers.tier = indicators.tier
     );
+    -- a look into the array for each bar and list would take longer than all the rest
+    {% for column in columns %}
+    sees_{{ column }} constant boolean := '{{ column }}' = any(seen);
+    {% endfor %}
     {% if counts_bars() %}
     times constant timestamptz[] := array(
         select bar.timestamp
@@ -28,7 +32,7 @@ begin
         ),
 
         newest as (
-            select * from answered order by answered.timestamp desc limit 1
+            select * from answered where answered.timestamp = (select max(answered.timestamp) from answered)
         ),
 
         candles as (
@@ -45,34 +49,60 @@ begin
             select
                 count(*) as bars_returned,
                 {% for average in ['tema', 'hrma', 'smma'] %}
-                json_agg(answered.{{ average }}) filter (where '{{ average }}' = any(seen)) as {{ average }},
+                json_agg(answered.{{ average }}) filter (where sees_{{ average }}) as {{ average }},
                 {% endfor %}
                 {# `-> 0` is the newest of an array, and a number itself #}
                 {% for band in var('keltner_bands') %}
                 json_agg(answered.keltner_channels -> '{{ band }}' -> 0)
-                    filter (where 'keltner_channels' = any(seen)) as {{ band }}{{ ',' if not loop.last }}
+                    filter (where sees_keltner_channels) as {{ band }}{{ ',' if not loop.last }}
                 {% endfor %}
             from answered
         ),
 
-        {# of a point that several bars have, what the newest of them says; a point without time cannot be told apart #}
-        momentum_points as (
-            select distinct on (point.time, case when point.time is null then point.place end)
+        {% if not counts_bars() %}
+        {# A bar without a momentum candle has the list of the bar before it. #}
+        changed_momentum as (
+            select *
+            from (
+                select
+                    answered.timestamp,
+                    answered.momentum_candles,
+                    lead(answered.momentum_candles) over (order by answered.timestamp) as next_momentum_candles
+                from answered
+            ) as answered
+            where answered.momentum_candles is distinct from answered.next_momentum_candles
+        ),
+        {% endif %}
+
+        {# Several bars name the same point: what the newest of them says counts. #}
+        timed_momentum as (
+            select distinct on (point.time)
                 point.time, point.type, point.zscore
             from (
                 select
                     answered.timestamp,
                     {{ point_time('momentum', 'answered.timestamp') }} as time,
-                    momentum.type, momentum.zscore, momentum.place
-                from answered
+                    momentum.type, momentum.zscore
+                from {{ 'answered' if counts_bars() else 'changed_momentum' }} as answered
                 cross join lateral {{ function('points') }}(answered.momentum_candles) as momentum
-                where momentum.type is not null and 'momentum_candles' = any(seen)
+                where momentum.type is not null and sees_momentum_candles
             ) as point
-            where point.time is not null or point.timestamp = (select newest.timestamp from newest)
-            order by
-                point.time,
-                case when point.time is null then point.place end desc,
-                point.timestamp desc
+            where point.time is not null
+            order by point.time, point.timestamp desc
+        ),
+
+        {# Points without a time cannot be told apart, so they are those of the newest bar alone. #}
+        momentum as (
+            select time, type, zscore from timed_momentum
+            union all
+            select null, type, zscore
+            from (
+                select point.*
+                from newest
+                cross join lateral {{ function('points') }}(newest.momentum_candles) as point
+                where point.type is not null and {{ point_time('point', 'newest.timestamp') }} is null
+                order by point.place desc
+            ) as untimed
         )
 
         select
@@ -81,14 +111,14 @@ begin
                 'data', json_build_object(
                     'ohlc', candles.ohlc,
                     {% for column in ['fractals', 'horizontal_trendlines', 'diagonal_trendlines', 'zigzag'] %}
-                    '{{ column }}', case when '{{ column }}' = any(seen) then
+                    '{{ column }}', case when sees_{{ column }} then
                         {{ points_by_name('newest.' ~ column, 'newest.timestamp') }}
                     end,
                     {% endfor %}
-                    'momentum_candles', case when 'momentum_candles' = any(seen) then
-                        (select coalesce(json_agg(momentum_points), '[]') from momentum_points)
+                    'momentum_candles', case when sees_momentum_candles then
+                        (select coalesce(json_agg(momentum), '[]') from momentum)
                     end,
-                    'keltner_channels', case when 'keltner_channels' = any(seen) then
+                    'keltner_channels', case when sees_keltner_channels then
                         json_build_object(
                             {% for band in var('keltner_bands') %}
                             '{{ band }}', series.{{ band }}{{ ',' if not loop.last }}

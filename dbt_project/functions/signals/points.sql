@@ -3,6 +3,12 @@
     else its index, and its price. A number below 100,000,000 is an index, for as Unix seconds it would be before 1973.
 #}
 {% set dialect = var('collector_dialect') %}
+{% set types = {} %}
+{% for type, words in var('momentum_types').items() %}
+{% for word in words %}
+{% do types.update({word: type}) %}
+{% endfor %}
+{% endfor %}
 select
     read.time,
     case
@@ -15,9 +21,9 @@ select
         {% endif %}
     end as bars_back,
     {{ number_of('raw.price') }} as price,
-    case
-        {% for type, words in var('momentum_types').items() %}
-        when {{ number_of('raw.type') }} = {{ type }} or read.word in ('{{ words | join("', '") }}') then {{ type }}
+    case coalesce({{ number_of('raw.type') }}, ('{{ tojson(types) }}'::jsonb -> read.word)::numeric)
+        {% for type in var('momentum_types') %}
+        when {{ type }} then {{ type }}
         {% endfor %}
     end as type,
     {{ number_of('raw.zscore') }} as zscore,
@@ -30,17 +36,23 @@ select
 from jsonb_array_elements(
     case jsonb_typeof(list) when 'array' then list end
 ) with ordinality as element (point, place)
+{# an object has no element 0, an array has no key #}
 cross join lateral (
     select
-        case jsonb_typeof(element.point) when 'array' then element.point -> 0 else element.point -> 'time' end as time,
-        case jsonb_typeof(element.point) when 'array' then element.point -> 0 else element.point -> 'index' end as index,
-        case jsonb_typeof(element.point) when 'array' then element.point -> 1 else element.point -> 'price' end as price,
+        coalesce(element.point -> 'time', element.point -> 0) as time,
+        coalesce(element.point -> 'index', element.point -> 0) as index,
+        coalesce(element.point -> 'price', element.point -> 1) as price,
         element.point -> 'type' as type,
         element.point -> 'zscore' as zscore
 ) as raw
 cross join lateral (
     select
-        floor(case when raw.time between '100000000' and '4102444800' then {{ number_of('raw.time') }} end)::bigint as time,
-        case when raw.index between '-99999999' and '99999999' then {{ number_of('raw.index') }} end as index,
+        case when moment.number between 100000000 and 4102444800 then floor(moment.number)::bigint end as time,
+        case when abs(place.number) < 100000000 then place.number end as index,
         translate(lower(raw.type #>> '{}'), ' -', '__') as word
+    from
+        (select {{ number_of('raw.time') }} as number offset 0) as moment
+    cross join
+        (select {{ number_of('raw.index') }} as number offset 0) as place
+    offset 0
 ) as read
