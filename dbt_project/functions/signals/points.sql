@@ -56,3 +56,4 @@ cross join lateral (
         (select {{ number_of('raw.index') }} as number offset 0) as place
     offset 0
 ) as read
+where jsonb_typeof(element.point) in ('object', 'array')
