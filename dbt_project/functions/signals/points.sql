@@ -13,9 +13,10 @@ select
     read.time,
     case
         {% if dialect.index == 'from_newest' %}
-        when read.index between 0 and 9999 then read.index::integer
+        when read.index between 0 and 9999 and read.index = trunc(read.index) then read.index::integer
         {% elif dialect.index_bars %}
-        when read.index between 0 and {{ dialect.index_bars - 1 }} then {{ dialect.index_bars - 1 }} - read.index::integer
+        when read.index between 0 and {{ dialect.index_bars - 1 }} and read.index = trunc(read.index)
+        then {{ dialect.index_bars - 1 }} - read.index::integer
         {% else %}
         when false then 0
         {% endif %}
