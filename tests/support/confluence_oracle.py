@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeGuard
 
 import psycopg2.extensions
 
@@ -112,7 +112,7 @@ def verdict(row: dict[str, Any], dialect: Dialect) -> Verdict:
     return Verdict(trend, strength, signals)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

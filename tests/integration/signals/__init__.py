@@ -1,0 +1,1 @@
+"""Signals, confluence and the answer of bars, on real servers."""

@@ -15,7 +15,19 @@ from tests.support.world import World
 START = datetime(2025, 1, 6, tzinfo=timezone.utc)
 MINUTES = {"M5": 5, "M15": 15, "M30": 30, "H1": 60, "H2": 120, "H4": 240, "H8": 480, "H12": 720, "D1": 1440}
 WORDS = ("bullish", "Bearish", "strong bullish", "STRONG-BEARISH", "up", "down", "sideways", "", None)
-JUNK = (None, "text", 7, True, {}, [], [None], [[]], ["x", 3], {"peaks": "none"}, {"peaks": {}, "bottoms": [1]})
+JUNK: tuple[Any, ...] = (
+    None,
+    "text",
+    7,
+    True,
+    {},
+    [],
+    [None],
+    [[]],
+    ["x", 3],
+    {"peaks": "none"},
+    {"peaks": {}, "bottoms": [1]},
+)
 
 
 def fill(world: World, symbol: str, timeframes: tuple[str, ...], rows: int, seed: int = 1) -> None:
@@ -25,7 +37,8 @@ def fill(world: World, symbol: str, timeframes: tuple[str, ...], rows: int, seed
         for timeframe in timeframes:
             execute_values(
                 cursor,
-                f"insert into public.{symbol}_{timeframe.lower()} (timestamp, {', '.join(COLUMNS)}, synced_at) values %s",
+                f"insert into public.{symbol}_{timeframe.lower()} (timestamp, {', '.join(COLUMNS)}, synced_at)"
+                " values %s",
                 list(candles(rng, timeframe, rows)),
             )
 
@@ -46,7 +59,11 @@ def candles(rng: random.Random, timeframe: str, rows: int) -> Iterator[list[Any]
                 rng, {side: [point(rng, opened) for _ in range(rng.randint(0, 4))] for side in ("peaks", "bottoms")}
             ),
         }
-        yield [opened, *(Json(each) if isinstance(each, list | dict) else each for each in map(values.get, COLUMNS)), START]
+        yield [
+            opened,
+            *(Json(each) if isinstance(each, list | dict) else each for each in map(values.get, COLUMNS)),
+            START,
+        ]
 
 
 def maybe(rng: random.Random, value: Any) -> Any:
@@ -57,8 +74,8 @@ def maybe(rng: random.Random, value: Any) -> Any:
 
 def moment(rng: random.Random, opened: datetime) -> dict[str, Any]:
     """A time, an index, both or neither; times repeat, and some are no times."""
-    time = int(opened.timestamp()) - 300 * rng.randint(0, 6) + rng.choice([0, 0, 0.25])
-    time = rng.choice([time, time, time, 0, "yesterday", None, 1e12])
+    known = int(opened.timestamp()) - 300 * rng.randint(0, 6) + rng.choice([0, 0, 0.25])
+    time = rng.choice([known, known, known, 0, "yesterday", None, 1e12])
     index = rng.choice([rng.randint(0, 99), rng.randint(0, 3), None, "x", 1e9])
     return rng.choice([{"time": time}, {"index": index}, {"time": time, "index": index}, {}])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -36,11 +35,11 @@ OURS = {"index": "from_oldest", "index_bars": None, "list": "oldest_first", "bar
 
 
 @pytest.fixture
-def generated(world: World) -> Iterator[World]:
+def generated(world: World) -> World:
     """Two symbols of many rows; EURUSD has no H8 candle, and others begin late."""
     fill(world, "eurusd", tuple(timeframe for timeframe in MINUTES if timeframe != "H8"), 900)
     fill(world, "usdjpy", ("H1",), 50, seed=2)
-    yield world
+    return world
 
 
 def confluence(world: World, symbol: str, instants: list[datetime]) -> list[dict[str, Any] | None]:
@@ -176,6 +175,6 @@ def test_the_session_s_time_zone_changes_nothing(generated: World) -> None:
         with world.connection() as connection, connection.cursor() as cursor:
             cursor.execute(f"set timezone = '{zone}'")
             cursor.execute(query)
-            found.append(cursor.fetchone())
+            found += cursor.fetchall()
     assert found[0] == found[1]
     assert found[0][0] == [datetime(2025, 3, day, 10) for day in range(8, 12)]

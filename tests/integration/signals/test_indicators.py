@@ -1,4 +1,4 @@
-"""The answer of bars against what plain Python makes of the rows; tiers, pages, resampled bars, points without a time."""
+"""The answer of bars: its values, tiers, pages, resampled bars, points without a time."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def ask(
     tier: str = "PRO",
 ) -> Any:
     """The whole answer; None where there is none."""
-    return world.query(
-        "select api.indicators(%s, %s, %s, %s, %s, %s)", symbol, timeframe, limit, before, bars, tier
-    )[0][0]
+    return world.query("select api.indicators(%s, %s, %s, %s, %s, %s)", symbol, timeframe, limit, before, bars, tier)[
+        0
+    ][0]
 
 
 def data(world: World, **question: Any) -> Any:
@@ -119,9 +119,7 @@ def test_an_answer_of_all_columns(hours: World) -> None:
                 {"time": times[0] - 3600, "type": 4, "zscore": -2.5},
                 *({"time": time, "type": 4, "zscore": -2.5} for time in times[:4]),
             ],
-            "keltner_channels": {
-                band: [100 + place - rank for place in range(5)] for rank, band in enumerate(BANDS)
-            },
+            "keltner_channels": {band: [100 + place - rank for place in range(5)] for rank, band in enumerate(BANDS)},
             "tema": [0.125, None, 2.125, 3.125, 4.125],
             "hrma": [None, 1.25, 2.25, 3.25, 4.25],
             "smma": [None] * 5,
@@ -159,7 +157,8 @@ def test_free_sees_candles_and_what_its_row_names(hours: World) -> None:
 
 def test_pages_back_join_without_a_gap(hours: World) -> None:
     whole = data(hours)
-    before, pages = None, []
+    before: datetime | None = None
+    pages: list[Any] = []
     while page := ask(hours, limit=2, before=before):
         pages.insert(0, page)
         before = datetime.fromtimestamp(page["data"]["ohlc"][0]["time"], timezone.utc)
@@ -186,9 +185,10 @@ def test_resampled_bars_have_the_indicators_of_the_sampled_ones(hours: World) ->
     # of hour 3 there is no bar of hh:00, of hour 0 no candle; other symbols and timeframes do not count
     hours.execute("delete from eurusd_h1 where timestamp = '2025-01-06 03:00+00'")
     hours.execute(
-        "insert into public.ohlc select symbol, timeframe, timestamptz '2025-01-06 00:00+00' + hour * interval '1 hour',"
-        " hour + 10, hour + 30, hour, hour + 20, 12, hour < 4, timestamptz '2025-01-06 06:00+00' + hour * interval '1 hour'"
-        " from unnest(array[1, 2, 3, 4]) as hour, (values ('eurusd', 'H1')) as grid (symbol, timeframe)"
+        "insert into public.ohlc select 'eurusd', 'H1', '2025-01-06 00:00+00'::timestamptz + hour * interval '1 hour',"
+        " hour + 10, hour + 30, hour, hour + 20, 12, true,"
+        " '2025-01-06 06:00+00'::timestamptz + hour * interval '1 hour'"
+        " from unnest(array[1, 2, 3, 4]) as hour"
         " union all values ('eurusd', 'H2', now(), 0, 0, 0, 0, 1, false, now()),"
         " ('usdjpy', 'H1', now(), 0, 0, 0, 0, 1, false, now())"
     )
