@@ -10,7 +10,7 @@ declare
                 when '*' then array['{{ columns | join("', '") }}']
                 else string_to_array(tiers.columns, ' ')
             end
-        from {{ ref('tiers') }} as tiers
+        from {{ all_rows_of(ref('tiers')) }} as tiers
         where tiers.tier = indicators.tier
     );
     -- a look into the array for each bar and list would take longer than all the rest
