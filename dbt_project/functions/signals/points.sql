@@ -46,15 +46,15 @@ cross join lateral (
         element.point -> 'type' as type,
         element.point -> 'zscore' as zscore
 ) as raw
+{# `offset 0`: read once, though used several times #}
+cross join lateral (
+    select {{ number_of('raw.time') }} as time, {{ number_of('raw.index') }} as index
+    offset 0
+) as number
 cross join lateral (
     select
-        case when moment.number between 100000000 and 4102444800 then floor(moment.number)::bigint end as time,
-        case when abs(place.number) < 100000000 then place.number end as index,
+        case when number.time between 100000000 and 4102444800 then floor(number.time)::bigint end as time,
+        case when abs(number.index) < 100000000 then number.index end as index,
         translate(lower(raw.type #>> '{}'), ' -', '__') as word
-    from
-        (select {{ number_of('raw.time') }} as number offset 0) as moment
-    cross join
-        (select {{ number_of('raw.index') }} as number offset 0) as place
-    offset 0
 ) as read
 where jsonb_typeof(element.point) in ('object', 'array')
