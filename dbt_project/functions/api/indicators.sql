@@ -35,19 +35,10 @@ begin
             select * from answered where answered.timestamp = (select max(answered.timestamp) from answered)
         ),
 
-        candles as (
-            select json_agg(candle) as ohlc
-            from (
-                select
-                    extract(epoch from answered.timestamp)::bigint as time,
-                    answered.open, answered.high, answered.low, answered.close, answered.volume
-                from answered
-            ) as candle
-        ),
-
         series as (
             select
                 count(*) as bars_returned,
+                json_agg(candle) as ohlc,
                 {% for average in ['tema', 'hrma', 'smma'] %}
                 json_agg(answered.{{ average }}) filter (where sees_{{ average }}) as {{ average }},
                 {% endfor %}
@@ -57,6 +48,11 @@ begin
                     filter (where sees_keltner_channels) as {{ band }}{{ ',' if not loop.last }}
                 {% endfor %}
             from answered
+            cross join lateral (
+                select
+                    extract(epoch from answered.timestamp)::bigint as time,
+                    answered.open, answered.high, answered.low, answered.close, answered.volume
+            ) as candle
         ),
 
         {% if not counts_bars() %}
@@ -67,7 +63,7 @@ begin
                 select
                     answered.timestamp,
                     answered.momentum_candles,
-                    lead(answered.momentum_candles) over (order by answered.timestamp) as next_momentum_candles
+                    lead(answered.momentum_candles) over () as next_momentum_candles
                 from answered
             ) as answered
             where answered.momentum_candles is distinct from answered.next_momentum_candles
@@ -109,7 +105,7 @@ begin
             json_build_object(
                 'success', true,
                 'data', json_build_object(
-                    'ohlc', candles.ohlc,
+                    'ohlc', series.ohlc,
                     {% for column in ['fractals', 'horizontal_trendlines', 'diagonal_trendlines', 'zigzag'] %}
                     '{{ column }}', case when sees_{{ column }} then
                         {{ points_by_name('newest.' ~ column, 'newest.timestamp') }}
@@ -140,7 +136,6 @@ begin
                 )
             )
         from newest
-        cross join candles
         cross join series
         where seen is not null
     );

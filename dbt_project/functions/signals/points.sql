@@ -22,7 +22,11 @@ select
         {% endif %}
     end as bars_back,
     {{ number_of('raw.price') }} as price,
-    case coalesce({{ number_of('raw.type') }}, ('{{ tojson(types) }}'::jsonb -> read.word)::numeric)
+    case coalesce(
+        {{ number_of('raw.type') }},
+        ('{{ tojson(types) }}'::jsonb -> (raw.type #>> '{}'))::numeric,
+        ('{{ tojson(types) }}'::jsonb -> translate(lower(raw.type #>> '{}'), ' -', '__'))::numeric
+    )
         {% for type in var('momentum_types') %}
         when {{ type }} then {{ type }}
         {% endfor %}
@@ -54,7 +58,6 @@ cross join lateral (
 cross join lateral (
     select
         case when number.time between 100000000 and 4102444800 then floor(number.time)::bigint end as time,
-        case when abs(number.index) < 100000000 then number.index end as index,
-        translate(lower(raw.type #>> '{}'), ' -', '__') as word
+        case when abs(number.index) < 100000000 then number.index end as index
 ) as read
 where jsonb_typeof(element.point) in ('object', 'array')
