@@ -20,6 +20,7 @@ from tradehouse.output import COULD_NOT_RUN, DONE, err
 from tradehouse.query_commands import query, shell
 from tradehouse.registry import SOURCES
 from tradehouse.reject_commands import rejects
+from tradehouse.serve_command import serve
 from tradehouse.source_commands import source_group
 from tradehouse.status_command import status
 from tradehouse.warehouse_commands import env, warehouse
@@ -55,6 +56,7 @@ def main() -> None:
 for command in (sync, run, status, reconcile, query, shell, demo_data, rejects, warehouse, env, mt5, bybit, accounts):
     main.add_command(command)
 main.add_command(api_keys)
+main.add_command(serve)
 for name in SOURCES:
     if name not in main.commands:
         main.add_command(source_group(name))

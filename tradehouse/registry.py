@@ -28,6 +28,8 @@ def source_module(name: str) -> Any:
 
 
 def settings_classes() -> list[type[EnvironmentSettings]]:
-    """The classes of all settings: those all sources share, then each source's own."""
+    """The classes of all settings: those all sources share, then each source's own, then the API's."""
+    from serve.api.settings import ApiSettings
+
     own = [source_module(name).SETTINGS for name in SOURCES]
-    return list(dict.fromkeys([Settings, *own]))
+    return list(dict.fromkeys([Settings, *own, ApiSettings]))
