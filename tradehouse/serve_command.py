@@ -50,9 +50,10 @@ def serve(host: str, port: int) -> None:
     app = create_app(own, dsn, project)
 
     class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            """End the streams first, because they never end by themselves."""
-            super().handle_exit(sig, frame)
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+            """End in good order, at a second signal at once. Streams never end by themselves."""
+            self.force_exit = self.should_exit
+            self.should_exit = True
             api = getattr(app.state, "api", None)
             if api is not None:
                 api.hub.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -25,6 +26,21 @@ from serve.api.stream import Hub
 from serve.api.versions import Versions
 
 DESCRIPTION = "Bars, indicators and confluence as the pipeline keeps them. docs/api.md says more."
+
+
+KEYS = {
+    "BearerKey": {"type": "http", "scheme": "bearer"},
+    "HeaderKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The document, with the two ways to send a key, or none."""
+        document = super().openapi()
+        document["components"]["securitySchemes"] = KEYS
+        document["security"] = [{}, *({name: []} for name in KEYS)]
+        return document
 
 
 def create_app(
@@ -58,7 +74,7 @@ def create_app(
         if api.redis:
             await api.redis.close()
 
-    app = FastAPI(
+    app = _Application(
         title="Tradehouse",
         description=DESCRIPTION,
         lifespan=lifespan,

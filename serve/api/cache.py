@@ -109,10 +109,10 @@ class Cache:
         self._database = database
         self._versions = versions
         self._redis = redis
-        self._memory_bytes = memory_bytes
+        self._most_bytes = memory_bytes
         self._clock = clock
         self._kept: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
-        self._kept_bytes = 0
+        self.memory_bytes = 0
         self._flights: SingleFlight[Answer] = SingleFlight()
         self._asked: OrderedDict[str, tuple[Question, float]] = OrderedDict()
 
@@ -182,7 +182,7 @@ class Cache:
 
     def _clear_memory(self) -> None:
         self._kept.clear()
-        self._kept_bytes = 0
+        self.memory_bytes = 0
 
     async def _fly(self, question: Question) -> Answer:
         version = await self._versions.of(question.tables)
@@ -231,11 +231,11 @@ class Cache:
 
     def _keep(self, question: Question, version: str, compressed: bytes) -> None:
         before = self._kept.pop(question.key, None)
-        self._kept_bytes += len(compressed) - (len(before[1]) if before else 0)
+        self.memory_bytes += len(compressed) - (len(before[1]) if before else 0)
         self._kept[question.key] = (version, compressed)
-        while self._kept_bytes > self._memory_bytes and self._kept:
+        while self.memory_bytes > self._most_bytes and self._kept:
             _, (_, dropped) = self._kept.popitem(last=False)
-            self._kept_bytes -= len(dropped)
+            self.memory_bytes -= len(dropped)
 
     def _note(self, question: Question) -> None:
         if not question.follows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 from psycopg import sql
 
@@ -14,6 +14,7 @@ from serve.api.single_flight import SingleFlight
 
 LONGEST = 30.0
 """Seconds for which a version is believed without an announcement: the longest a missed one can matter."""
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 OHLC = "ohlc"
 """The table of the resampled candles."""
 PROJECT = "project"
@@ -81,12 +82,12 @@ class Versions:
             self._known.update({table: (version, now) for table, version in found.items()})
         return found
 
-    async def changed_since(self, moment: datetime, tables: Iterable[str]) -> list[str]:
-        """Those of the tables that have a row newer than the moment, in their order."""
+    async def changed_since(self, moment: datetime, tables: Iterable[str]) -> tuple[list[str], datetime]:
+        """Those of the tables that have rows newer than the moment, in their order, and how new the newest row is."""
         wanted = tuple(tables)
         found = await self._look_up(wanted)
-        since = round(moment.timestamp() * 1_000_000)
-        return [table for table in wanted if found[table] and int(found[table]) > since]
+        newest = {table: EPOCH + timedelta(microseconds=int(found[table] or 0)) for table in wanted}
+        return [table for table in wanted if newest[table] > moment], max(newest.values())
 
     def forget(self, tables: Iterable[str] | None) -> None:
         """Look these tables up again before the next answer; None: all of them."""

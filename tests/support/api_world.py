@@ -274,6 +274,20 @@ class ApiWorld:
         }
         self.execute("select pg_notify('tradehouse_changes', %s)", json.dumps(payload))
 
+    def calls(self, function: str) -> int:
+        """How often a function was called by sessions that have ended."""
+        calls = "select coalesce(sum(calls), 0)::int from pg_stat_user_functions where funcname = %s"
+        return int(self.query(calls, function)[0][0])
+
+    def slow_down(self, seconds: float) -> None:
+        """Let api.indicators take so long."""
+        self.execute(
+            "alter function api.indicators rename to quick_indicators;"
+            "create function api.indicators(symbol text, timeframe text, row_limit integer, before timestamptz,"
+            " bars text, tier text) returns json language plpgsql stable as $$ begin"
+            f" perform pg_sleep({seconds}); return api.quick_indicators($1, $2, $3, $4, $5, $6); end $$"
+        )
+
     @contextmanager
     def serving(self, clock: Clock | None = None, dsn: str | None = None, **settings: Any) -> Iterator[Running]:
         """A server with these settings, ready and listening to announcements."""
@@ -354,7 +368,11 @@ def api_world_on(server_uri: str, templates: set[str]) -> ApiWorld:
         templates.add(TEMPLATE)
     administer(
         server_uri,
-        [f"drop database if exists {DATABASE} with (force)", f"create database {DATABASE} template {TEMPLATE}"],
+        [
+            f"drop database if exists {DATABASE} with (force)",
+            f"create database {DATABASE} template {TEMPLATE}",
+            f"alter database {DATABASE} set track_functions = 'all'",
+        ],
     )
     return ApiWorld(server_uri.format(database=DATABASE))
 

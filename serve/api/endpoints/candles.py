@@ -30,7 +30,7 @@ ROUTER = router()
 
 COMPARE = b"""
     select jsonb_build_object(
-        'success', true, 'symbol', upper(%s), 'first', first.answer, 'second', second.answer,
+        'success', true, 'symbol', upper(%s::text), 'first', first.answer, 'second', second.answer,
         'score_change',
         (second.answer ->> 'confluence_score')::numeric - (first.answer ->> 'confluence_score')::numeric
     )
@@ -39,7 +39,7 @@ COMPARE = b"""
 """
 HISTORY = b"""
     select json_build_object(
-        'success', true, 'symbol', upper(%s), 'step', %s,
+        'success', true, 'symbol', upper(%s::text), 'step', %s::text,
         'history', json_agg(json_build_object(
             'time', extract(epoch from at)::bigint, 'confluence_score', confluence_score,
             'bullish', bullish, 'bearish', bearish, 'neutral', neutral

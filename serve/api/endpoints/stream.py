@@ -47,12 +47,12 @@ async def stream(request: Request) -> Response:
         api.hub.add(subscription)
         if since is not None:
             try:
-                missed = await api.versions.changed_since(since, subscription.tables)
+                missed, newest = await api.versions.changed_since(since, subscription.tables)
             except ApiError:
                 api.hub.remove(subscription)
                 raise
             if missed:
-                subscription.offer(Announcement(tuple(missed)), missed)
+                subscription.offer(Announcement(extracted_at=newest.isoformat(timespec="microseconds")), missed)
 
     async def still_allowed() -> None:
         if not (await api.access.caller(request)).stream:
