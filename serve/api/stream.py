@@ -57,6 +57,13 @@ class Subscription:
         except asyncio.QueueFull:
             self.closed.set()
 
+    def offer_first(self, announcement: Announcement, changed: Sequence[str]) -> None:
+        """Queue an event before those that wait already: they are newer."""
+        newer = [self.waiting.get_nowait() for _ in range(self.waiting.qsize())]
+        self.offer(announcement, changed)
+        for event in newer[: QUEUE_LENGTH - 1]:
+            self.waiting.put_nowait(event)
+
 
 class Hub:
     """All open streams of the process.
@@ -71,6 +78,7 @@ class Hub:
         self._per_caller = per_caller
         self._open: set[Subscription] = set()
         self._closing = False
+        self._loop = asyncio.get_running_loop()
         self.cut = 0
         """Clients cut off because they were too slow."""
 
@@ -100,8 +108,11 @@ class Hub:
             subscription.offer(announcement, changed)
 
     def close(self) -> None:
-        """End all streams: the server is about to stop."""
+        """End all streams: the server is about to stop. A signal handler or another thread may call this."""
         self._closing = True
+        self._loop.call_soon_threadsafe(self._end_all)
+
+    def _end_all(self) -> None:
         for subscription in self._open:
             subscription.closed.set()
 
@@ -123,6 +134,7 @@ class EventStream(Response):
         self._hub = hub
         self._subscription = subscription
         self._still_allowed = still_allowed
+        self._ended = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send events until one of the parts has ended."""
@@ -134,6 +146,7 @@ class EventStream(Response):
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._hub.remove(self._subscription)
+            self._ended = True
             if self._subscription.waiting.full():
                 self._hub.cut += 1
             for part in parts:
@@ -145,7 +158,7 @@ class EventStream(Response):
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         content = b"retry: 3000\n\n"
-        while True:
+        while not self._ended:  # before Python 3.12 `wait_for` can lose a cancellation
             message = {"type": "http.response.body", "body": content, "more_body": True}
             await asyncio.wait_for(send(message), SEND_SECONDS)
             try:

@@ -52,7 +52,7 @@ async def stream(request: Request) -> Response:
                 api.hub.remove(subscription)
                 raise
             if missed:
-                subscription.offer(Announcement(extracted_at=newest.isoformat(timespec="microseconds")), missed)
+                subscription.offer_first(Announcement(extracted_at=newest.isoformat(timespec="microseconds")), missed)
 
     async def still_allowed() -> None:
         if not (await api.access.caller(request)).stream:
