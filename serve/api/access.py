@@ -27,23 +27,19 @@ TOUCH_SECONDS = 60.0
 KEYS_REMEMBERED = 10_000
 LONGEST_KEY = 200
 
-# An admin sees what PRO sees where the tiers have no row for admins.
 TIER = """
     select
-        k.tier,
-        k.tier = 'ADMIN',
+        tier,
+        tier = 'ADMIN',
         case t.symbols when '*' then %(symbols)s::text[] else string_to_array(t.symbols, ' ') end,
         case t.timeframes when '*' then %(timeframes)s::text[] else string_to_array(t.timeframes, ' ') end,
         t.confluence,
         t.stream,
         t.requests_per_hour,
         -- who listens to the stream asks again when told; the others as often as their page does
-        case when t.stream then 0 else t.refresh_seconds end,
-        t.tier
+        case when t.stream then 0 else t.refresh_seconds end
     from ({keys}) as k
-    join api.tiers as t on t.tier in (k.tier, case k.tier when 'ADMIN' then 'PRO' end)
-    order by t.tier = k.tier desc
-    limit 1
+    join api.tiers as t using (tier)
 """
 OF_KEY = TIER.format(
     keys="select tier from ops.api_keys where key_hash = %(hash)s and revoked_at is null"
@@ -58,7 +54,6 @@ class Caller:
 
     Attributes:
         tier: of the key; FREE without one.
-        shown_as: the row of `api.tiers` that applies.
         symbols: lower case.
         max_age: seconds for which a browser may keep an answer.
         limited_as: whose requests are counted together: the key's hash, or the client's address.
@@ -72,7 +67,6 @@ class Caller:
     stream: bool
     requests_per_hour: int
     max_age: int
-    shown_as: str
     limited_as: str
 
 
@@ -148,7 +142,7 @@ class Access:
         rows = await self._database.rows(OF_KEY if digest else WITHOUT_KEY, parameters)
         if not rows:
             return None
-        tier, is_admin, symbols, timeframes, confluence, stream, requests, max_age, row = rows[0]
+        tier, is_admin, symbols, timeframes, confluence, stream, requests, max_age = rows[0]
         if digest:
             self._touch(digest)
         return Caller(
@@ -160,7 +154,6 @@ class Access:
             stream=stream,
             requests_per_hour=requests,
             max_age=max_age,
-            shown_as=row,
             limited_as=digest.hex(),
         )
 

@@ -53,16 +53,14 @@ HISTORY = b"""
 def symbols(_: Api, request: Request, caller: Caller) -> Question:
     """List the symbols of the caller's tier."""
     NoParameters.read(request)
-    return Question(
-        f"symbols {caller.shown_as}", (), b"select api.symbols(%s)", (caller.shown_as,), f"tier {caller.shown_as}"
-    )
+    return Question(f"symbols {caller.tier}", (), b"select api.symbols(%s)", (caller.tier,), f"tier {caller.tier}")
 
 
 def timeframes(_: Api, request: Request, caller: Caller) -> Question:
     """List the timeframes of the caller's tier."""
     NoParameters.read(request)
     return Question(
-        f"timeframes {caller.shown_as}", (), b"select api.timeframes(%s)", (caller.shown_as,), f"tier {caller.shown_as}"
+        f"timeframes {caller.tier}", (), b"select api.timeframes(%s)", (caller.tier,), f"tier {caller.tier}"
     )
 
 
@@ -76,10 +74,10 @@ def indicators(api: Api, request: Request, caller: Caller) -> Question:
     table = api.project.table(symbol, timeframe)
     until = asked.before.isoformat() if asked.before else ""
     return Question(
-        f"indicators {table} {asked.limit} {asked.bars} {until} {caller.shown_as}",
+        f"indicators {table} {asked.limit} {asked.bars} {until} {caller.tier}",
         (table, OHLC) if asked.bars == "resampled" else (table,),
         b"select api.indicators(%s, %s, %s, %s, %s, %s)",
-        (symbol, timeframe, asked.limit, asked.before, asked.bars, caller.shown_as),
+        (symbol, timeframe, asked.limit, asked.before, asked.bars, caller.tier),
         f"{symbol.upper()} {timeframe} has no bars" + (f" before {until}" if until else ""),
         follows=asked.before is None,
     )

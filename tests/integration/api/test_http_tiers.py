@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_world import ADMIN_KEY, FREE_KEY, PRO_KEY, PROJECT, ApiWorld, Client, Clock
+from tests.support.api_world import FREE_KEY, PRO_KEY, PROJECT, ApiWorld, Client, Clock
 from tests.support.services import await_that
 from tests.support.valkey import Valkey
 
@@ -50,13 +50,6 @@ def test_a_tier_is_what_the_warehouse_says(api_world: ApiWorld) -> None:
         assert running.client().get("/api/indicators/gbpjpy/h1").status == 404
         assert running.client().get("/api/indicators/eurusd/h1").status == 403
         assert running.client().listen("/api/stream?symbols=gbpjpy&timeframes=h1").answer.status == 200
-
-
-def test_an_admin_without_a_row_of_its_own_is_as_pro(api_world: ApiWorld) -> None:
-    api_world.execute("delete from api.tiers where tier = 'ADMIN'")
-    with api_world.serving() as running:
-        assert running.client(ADMIN_KEY).get("/api/symbols").json["tier"] == "PRO"
-        assert running.client(ADMIN_KEY).get("/api/accounts").status == 200
 
 
 def test_closed_to_callers_without_a_key(api_world: ApiWorld) -> None:
