@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-COMMON_WORDS = {"LOG", "MAX", "DBT", "SYNC", "LOOKBACK", "STAGING"}
+COMMON_WORDS = {"LOG", "MAX", "DBT", "SYNC", "LOOKBACK", "STAGING", "API", "REDIS"}
 """First words of our settings with which variables of other programs begin too."""
 ADDRESSES = {f"{first}_{last}" for first in ("POSTGRES", "PG", "DATABASE", "DB") for last in ("URI", "URL", "DSN")}
 """Other programs' names for the address of a database."""

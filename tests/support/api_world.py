@@ -102,7 +102,7 @@ STAND_INS = """
     as $$ select g, 1.5, 0, 0, 9 from generate_series(from_time, to_time, step) as g
         where g >= '2026-01-05 10:00+00' $$;
     create function api.indicators_health() returns json language sql
-    as $$ select json_build_object('success', true, 'status', 'current', 'tables_current', 135, 'tables_total', 135,
+    as $$ select json_build_object('success', true, 'status', 'healthy', 'tables_current', 135, 'tables_total', 135,
         'problems', '[]'::json) $$;
     create function api.sqlite_health() returns json language sql
     as $$ select json_build_object('success', true, 'lastUpdate', 1767607200000) $$;

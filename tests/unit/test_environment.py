@@ -52,6 +52,7 @@ def test_known_and_foreign_variables_are_not_named() -> None:
     assert names("SQLITE_PATH", "POSTGRESQL_URI", "tradehouse_home", "LOG_LEVEL", "BYBIT_API_KEY") == []
     # libpq's, the Postgres image's, dbt's, SQLite's, and what most environments hold
     assert names("PGHOST", "PGPASSWORD", "PGDATABASE", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB") == []
+    assert names("API_KEY", "REDIS_HOST", "REDIS_PORT") == []
     assert names("DBT_PROFILES_DIR", "DBT_TARGET_PATH", "SQLITE_HISTORY", "LOGNAME", "LANG", "MAIL", "PWD") == []
     assert lookalikes({"POSTGRES_URI": ""}, SETTINGS) == []
 

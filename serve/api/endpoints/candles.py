@@ -145,14 +145,14 @@ def _require_confluence(api: Api, caller: Caller, symbol: str) -> None:
 
 
 for path, plan, parameters, model in (
-    ("/api/symbols", symbols, NoParameters.documented(), schemas.Symbols),
-    ("/api/timeframes", timeframes, NoParameters.documented(), schemas.Timeframes),
-    (
+    (  # the first to be tried: what is asked most
         "/api/indicators/{symbol}/{timeframe}",
         indicators,
         Bars.documented("symbol", "timeframe"),
         schemas.Indicators,
     ),
+    ("/api/symbols", symbols, NoParameters.documented(), schemas.Symbols),
+    ("/api/timeframes", timeframes, NoParameters.documented(), schemas.Timeframes),
     ("/api/confluence/{symbol}", confluence, At.documented("symbol"), schemas.Confluence),
     ("/api/confluence/{symbol}/compare", compare, Two.documented("symbol"), schemas.Comparison),
     ("/api/confluence/{symbol}/history", history, Span.documented("symbol"), schemas.History),

@@ -180,6 +180,14 @@ def test_health(api_world: ApiWorld) -> None:
         assert (broken.status, broken.json["sync"]["success"]) == (503, False)
         assert client.get("/api/health/postgresql").json["tables"] == 134
         assert "x-ratelimit-limit" not in broken.headers
+        api_world.execute("update ops.source_health set verdict = 'current'")
+        assert client.get("/health").status == 200
+        api_world.execute(
+            "create or replace function api.indicators_health() returns json language sql as"
+            """ $$ select '{"success": true, "status": "degraded"}'::json $$"""
+        )
+        assert client.get("/health").status == 503
+        assert client.get("/api/indicators/health").status == 200
 
 
 def test_a_warehouse_without_the_functions(api_world: ApiWorld) -> None:
