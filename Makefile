@@ -34,18 +34,21 @@ setup: .venv/ready ## build .venv with the locked packages and the tradehouse co
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## sample SQLite file, private Postgres, one run, all tables
+demo: setup ## sample SQLite file, private Postgres, one run, all tables, the HTTP API
 	@mkdir -p $(DEMO)
 	@printf '%s\n' 'SQLITE_PATH=trading_data.db' 'TRADEHOUSE_HOME=.' 'POSTGRESQL_URI=embedded' > $(DEMO)/.env
 	@$(IN_DEMO) demo-data trading_data.db --days 40 --keep
 	@$(IN_DEMO) sync
 	@$(IN_DEMO) status || { test $$? -eq 1 && \
 	    echo 'Behind, for the sample ends when it was made. A new one: stop the warehouse, rm -r $(DEMO)'; }
+	@address=$$( ($(IN_DEMO) serve --background 2>/dev/null) || ($(IN_DEMO) serve --background --port 0) ) && \
+	    echo && echo "The HTTP API answers, for example: $$address/api/indicators/EURUSD/H1"
 	@echo
 	@echo 'Try next:'
 	@uri=$$($(IN_DEMO) warehouse uri) && echo "  psql \"$$uri\" -c 'SELECT COUNT(*) FROM eurusd_h1;'"
 	@echo '  cd $(DEMO) && ../../$(BIN)/tradehouse sync --test    # every dbt test'
-	@echo '  cd $(DEMO) && ../../$(BIN)/tradehouse warehouse stop # the demo leaves its Postgres running'
+	@echo '  cd $(DEMO) && ../../$(BIN)/tradehouse serve --stop   # the demo leaves its API running'
+	@echo '  cd $(DEMO) && ../../$(BIN)/tradehouse warehouse stop # and its Postgres'
 
 run: setup ## one run with the settings of the environment and .env
 	$(BIN)/tradehouse sync

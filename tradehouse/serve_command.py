@@ -14,7 +14,7 @@ import click
 
 from extract.errors import SettingsError
 from extract.settings import LOOPBACK, Settings, load, load_project, load_settings
-from tradehouse.output import err
+from tradehouse.output import err, out
 
 GRACE_SECONDS = 5
 """How long open requests may take to end after SIGTERM."""
@@ -28,7 +28,9 @@ BACKLOG = 2048
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 takes a free one."
 )
-def serve(host: str, port: int) -> None:
+@click.option("--background", is_flag=True, help="Go on behind the shell, print the address, and log to serve.log.")
+@click.option("--stop", is_flag=True, help="End the server that --background started.")
+def serve(host: str, port: int, background: bool, stop: bool) -> None:
     """Serve the HTTP API: bars, indicators, confluence, health, and a stream of changes.
 
     It reads the warehouse and writes nothing. It starts while the warehouse is away and answers 503 until it is back.
@@ -36,6 +38,9 @@ def serve(host: str, port: int) -> None:
 
     Example: tradehouse serve --port 8000
     """
+    if background or stop:
+        _behind_the_shell(host, port, stop)
+        return
     from serve.api.settings import ApiSettings
 
     settings, own, project = load_settings(), load(ApiSettings), load_project()
@@ -81,6 +86,16 @@ def serve(host: str, port: int) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     Server(config).run(sockets=[listening])
+
+
+def _behind_the_shell(host: str, port: int, stop: bool) -> None:
+    from tradehouse import background
+
+    home = load_settings().home
+    if stop:
+        out.print("stopped" if background.stop(home) else "was not running")
+    else:
+        out.print(background.start(home, ["--host", host, "--port", str(port)]), markup=False)
 
 
 def _dsn(settings: Settings) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -22,6 +24,7 @@ def test_the_demo_in_a_path_with_a_blank_and_the_path_of_cron(tmp_path: Path) ->
     (clone / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
     (clone / ".venv").symlink_to(sys.prefix)  # as set up: make is told that it is
     demo = clone / ".tradehouse" / "demo"
+    tradehouse = clone / ".venv" / "bin" / "tradehouse"
 
     def run(*command: str | Path, directory: Path = clone) -> str:
         clean = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
@@ -38,5 +41,12 @@ def test_the_demo_in_a_path_with_a_blank_and_the_path_of_cron(tmp_path: Path) ->
         (advice,) = re.findall(r"^  (psql .*;')$", printed, re.MULTILINE)
         if shutil.which("psql", path="/usr/bin:/bin"):
             assert re.search(r"^ +[1-9][0-9]+$", run("sh", "-c", advice), re.MULTILINE)
+        (address,) = re.findall(r"^The HTTP API answers, for example: (http\S+)$", printed, re.MULTILINE)
+        with urlopen(address, timeout=30) as answer:
+            assert len(json.load(answer)["data"]["ohlc"]) > 500
+        # a second one is not started
+        assert address.startswith(run(tradehouse, "serve", "--background", directory=demo).strip() + "/api/")
     finally:
-        assert run(clone / ".venv" / "bin" / "tradehouse", "warehouse", "stop", directory=demo) == "stopped\n"
+        assert run(tradehouse, "serve", "--stop", directory=demo) == "stopped\n"
+        assert run(tradehouse, "serve", "--stop", directory=demo) == "was not running\n"
+        assert run(tradehouse, "warehouse", "stop", directory=demo) == "stopped\n"

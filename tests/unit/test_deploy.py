@@ -20,7 +20,11 @@ from tradehouse.registry import SOURCES, settings_classes
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-SERVICES = ("tradehouse@.service", "tradehouse-build.service")
+SERVICES = {
+    "tradehouse@.service": "/etc/tradehouse/environment",
+    "tradehouse-build.service": "/etc/tradehouse/environment",
+    "tradehouse-serve.service": "/etc/tradehouse/serve.environment",
+}
 UNITS = (*SERVICES, "tradehouse-build.timer")
 COMMAND = "/opt/tradehouse/.venv/bin/tradehouse"
 
@@ -60,7 +64,7 @@ def test_services_are_hardened(name: str) -> None:
     settings = unit_settings(name)
     expected = {
         "User": "tradehouse",
-        "EnvironmentFile": "/etc/tradehouse/environment",
+        "EnvironmentFile": SERVICES[name],
         "StateDirectory": "tradehouse",
         "ProtectSystem": "strict",
         "ProtectHome": "yes",
@@ -76,13 +80,20 @@ def test_services_are_hardened(name: str) -> None:
 
 
 def test_the_services_are_confined_alike() -> None:
-    run, build = (unit_settings(name) for name in SERVICES)
-    differ = {key for key in run.keys() | build.keys() if run.get(key) != build.get(key)}
-    assert differ == {
+    run, build, serve = (unit_settings(name) for name in SERVICES)
+    assert differing(run, build) == {
         *("Unit.Description", "Unit.StartLimitIntervalSec", "Install.WantedBy", "Service.Type", "Service.ExecStart"),
         *("Service.KillSignal", "Service.KillMode", "Service.TimeoutStopSec", "Service.TimeoutStartSec"),
         *("Service.Restart", "Service.RestartSec"),
     }
+    assert differing(run, serve) == {
+        *("Unit.Description", "Unit.After", "Service.EnvironmentFile", "Service.ExecStart"),
+        *("Service.TimeoutStopSec", "Service.RestartSec", "Service.ReadWritePaths"),
+    }
+
+
+def differing(one: dict[str, list[str]], other: dict[str, list[str]]) -> set[str]:
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
 
 
 def test_the_timer_starts_the_service_of_its_name_hourly() -> None:
@@ -217,20 +228,21 @@ def test_the_profiles_of_the_compose_file_run_commands_that_exist(name: str) -> 
 
 def test_the_compose_file_holds_no_secret_and_mounts_what_exists() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    assert set(services) == {"postgres", "tradehouse", "bybit", "accounts"}
-    assert {name for name, service in services.items() if "profiles" not in service} == {"postgres", "tradehouse"}
+    assert set(services) == {"postgres", "tradehouse", "bybit", "accounts", "serve", "redis"}
+    assert {name for name, service in services.items() if "profiles" in service} == {"bybit", "accounts"}
     secret = {
         name: value
         for service in services.values()
-        for name, value in service["environment"].items()
-        if re.search("PASSWORD|URI|KEY|SECRET", name)
+        for name, value in service.get("environment", {}).items()
+        if re.search("PASSWORD|URI|KEY|SECRET", name) and name != "API_WITHOUT_KEY"
     }
-    passwords = {"POSTGRES_PASSWORD", "TRADEHOUSE_PASSWORD", "POSTGRESQL_URI"}
+    passwords = {"POSTGRES_PASSWORD", "TRADEHOUSE_PASSWORD", "API_PASSWORD", "POSTGRESQL_URI"}
     assert set(secret) == passwords | {"BYBIT_API_KEY", "BYBIT_API_SECRET", "MT5_SERVICE_API_KEY"}
+    assert "API_PASSWORD" in services["serve"]["environment"]["POSTGRESQL_URI"]
     for name, value in secret.items():
         wanted = r"\$\{[A-Z_]*PASSWORD:\?" if name in passwords else rf"^\$\{{{name}:-\}}$"
         assert re.search(wanted, value), name
-    assert all(services[name]["healthcheck"]["test"][0] == "CMD" for name in ("postgres", "tradehouse"))
+    assert all(services[name]["healthcheck"]["test"][0] == "CMD" for name in ("postgres", "tradehouse", "serve"))
     mounts = [mount.split(":")[0] for mount in services["postgres"]["volumes"] if mount.startswith(".")]
     assert len(mounts) == 2
     assert all((DEPLOY / mount).is_file() for mount in mounts)
@@ -238,13 +250,14 @@ def test_the_compose_file_holds_no_secret_and_mounts_what_exists() -> None:
     assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
 
 
-def test_example_settings_are_read_alike_by_shell_and_dotenv() -> None:
-    text = (DEPLOY / "environment.example").read_text(encoding="utf-8")
+@pytest.mark.parametrize("example", ["environment.example", "serve.environment.example"])
+def test_example_settings_are_read_alike_by_shell_and_dotenv(example: str) -> None:
+    text = (DEPLOY / example).read_text(encoding="utf-8")
     values = dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False)
     assert values
     known = {name for kind in settings_classes() for name in kind.model_fields}
     assert {name.lower() for name in values} <= known
-    script = "set -a; . deploy/environment.example; " + "; ".join(f'printf "%s\\n" "${name}"' for name in values)
+    script = f"set -a; . deploy/{example}; " + "; ".join(f'printf "%s\\n" "${name}"' for name in values)
     shell = subprocess.run(["sh", "-c", script], cwd=ROOT, env={}, capture_output=True, text=True, check=True)
     assert shell.stdout.splitlines() == list(values.values())
 
