@@ -88,7 +88,7 @@ class Database:
         """All rows of a query; JSON comes as bytes.
 
         Raises:
-            UnavailableError: the server is away or takes too long, or the warehouse has not been built.
+            UnavailableError: the server is away or too slow, the warehouse is not built, or the login lacks a right.
             psycopg.Error: another error of the statement.
         """
 
@@ -126,6 +126,9 @@ class Database:
         except NOT_BUILT as error:
             log.warning("the warehouse has not been built: %s", complaint(error, self.dsn))
             raise UnavailableError("the warehouse has not been built yet; `tradehouse sync` builds it") from None
+        except psycopg.errors.InsufficientPrivilege as error:
+            log.error("the API's login lacks a right, see docs/api-keys.md: %s", complaint(error, self.dsn))
+            raise UnavailableError("the API may not read this in the warehouse; its log says more") from None
         except psycopg.errors.QueryCanceled:
             raise UnavailableError("the warehouse took too long to answer; ask for less") from None
         except (asyncio.TimeoutError, psycopg.OperationalError, psycopg.InterfaceError) as error:

@@ -222,6 +222,17 @@ def test_the_api_cannot_write(api_world: ApiWorld) -> None:
     assert api_world.query("select count(*) from eurusd_h1") == [(1,)]
 
 
+def test_a_login_that_lacks_a_right(api_world: ApiWorld) -> None:
+    api_world.execute("do $$ begin create role api_nobody; exception when duplicate_object then null; end $$")
+    separator = "&" if "?" in api_world.uri else "?"
+    with api_world.serving(dsn=f"{api_world.uri}{separator}options=-c%20role%3Dapi_nobody") as running:
+        got = running.client().get("/api/symbols")
+        assert (got.status, got.json["success"]) == (503, False)
+        assert "may not read" in got.json["error"]
+        assert b"tiers" not in got.body
+    api_world.execute("drop role api_nobody")
+
+
 def test_the_version_follows_the_rules_of_the_project(api_world: ApiWorld) -> None:
     api_world.tick("eurusd_h1")
     clock = Clock()

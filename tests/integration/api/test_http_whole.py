@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import time
 
+from tests.integration.test_roles import Tenants
+from tests.integration.test_roles import tenants as tenants
 from tests.support.api_world import ApiWorld
 from tests.support.collector import series
+from tests.support.services import await_that
 from tests.support.world import World
 
 FIRST = 1767571200  # 2026-01-05 00:00 UTC
 BARS = 300
+HISTORY = "/api/confluence/eurusd/history?from=2026-01-05&to=2026-01-06"
 
 
 def test_from_the_file_to_an_event_and_the_answers(world: World) -> None:
@@ -52,3 +56,31 @@ def test_from_the_file_to_an_event_and_the_answers(world: World) -> None:
         assert client.get("/api/indicators/health").json["tables_total"] == 135
         assert client.get("/api/health/sync").json["sources"][0]["source"] == "mt5"
         stream.close()
+
+
+def test_the_role_of_the_api_is_enough(world: World, tenants: Tenants) -> None:
+    world.uri = tenants.pipeline
+    world.collector.write("EURUSD", series(FIRST, BARS))
+    world.sync()
+    key = world.run("api-keys", "add", "admin", "--tier", "ADMIN").stdout.strip()
+    with ApiWorld(tenants.api).serving() as running:
+        client = running.client(key)
+        for path in (
+            *(
+                "/api/symbols",
+                "/api/timeframes",
+                "/api/indicators/eurusd/h1",
+                "/api/indicators/eurusd/h1?bars=resampled",
+            ),
+            *("/api/confluence/eurusd?timestamp=2026-01-05T20:00Z", HISTORY),
+            *("/api/indicators/health", "/api/health/sqlite", "/api/health/postgresql", "/api/health/sync"),
+            *("/api/admin/sync/status", "/api/admin/tables/stats"),
+        ):
+            assert client.get(path).status == 200, path
+        stream = client.listen()
+        world.collector.write("EURUSD", series(FIRST + 300 * BARS, 1))
+        world.sync()
+        assert "EURUSD" in stream.event()["data"]
+        stream.close()
+        used = "select 1 from ops.api_keys where last_used_at is not null"
+        await_that(lambda: world.query(used) == [(1,)], "note of the key's use", 10)
