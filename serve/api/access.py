@@ -17,6 +17,7 @@ from starlette.requests import Request
 from extract.settings import Project
 from serve.api.database import Database
 from serve.api.errors import ApiError, UnavailableError
+from serve.api.pages.sessions import COOKIE, Sessions
 from serve.api.single_flight import SingleFlight
 
 log = logging.getLogger("tradehouse.api")
@@ -77,12 +78,20 @@ class Access:
         database: has keys and tiers.
         project: the lists behind `*`.
         closed: whether callers without a key get nothing.
+        sessions: reads the cookie of a browser that has signed in; it counts where nothing can be changed.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self, database: Database, project: Project, *, closed: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        project: Project,
+        *,
+        closed: bool,
+        sessions: Sessions,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.sessions = sessions
         self._database = database
         self._project = project
         self._closed = closed
@@ -100,18 +109,26 @@ class Access:
                 where the warehouse is away and has not been asked about this key before.
         """
         key = credential(request)
-        if key is None:
+        digest = self.signed_in(request) if key is None else hashlib.sha256(key.encode()).digest()
+        if digest is None:
             if self._closed:
                 raise _unauthorized("a key is needed: Authorization: Bearer <key>, or X-API-Key: <key>")
             caller = await self._look(b"")
             if caller is None:
                 raise UnavailableError("the warehouse has no tier FREE; `tradehouse sync` builds the tiers")
             return replace(caller, limited_as=client_network(request))
-        digest = hashlib.sha256(key.encode()).digest()
-        caller = await self._look(digest) if len(key) <= LONGEST_KEY else None
+        caller = await self._look(digest) if key is None or len(key) <= LONGEST_KEY else None
         if caller is None:
             raise _unauthorized("the key is unknown, has expired or was revoked")
         return caller
+
+    def signed_in(self, request: Request) -> bytes | None:
+        """The hash of the key with which the browser has signed in, or None."""
+        return self.sessions.read(request.cookies.get(COOKIE)) if request.method == "GET" else None
+
+    async def holds(self, digest: bytes) -> bool:
+        """Whether the key with this SHA-256 is known and neither expired nor revoked; raises 503."""
+        return await self._look(digest) is not None
 
     def forget(self) -> None:
         """Ask the warehouse about every key again."""
@@ -178,7 +195,7 @@ class Access:
 
 
 def credential(request: Request) -> str | None:
-    """The key a request carries, or None. A signed cookie of a browser would be read here."""
+    """The key a request carries in a header, or None."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()

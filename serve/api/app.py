@@ -19,6 +19,8 @@ from serve.api.endpoints import admin, candles, health, stream
 from serve.api.errors import ApiError, answer_error, answer_http_exception
 from serve.api.front import Front
 from serve.api.limits import Limiter
+from serve.api.pages import routes
+from serve.api.pages.sessions import Sessions
 from serve.api.redis_store import RedisStore
 from serve.api.service import Api
 from serve.api.settings import ApiSettings
@@ -85,7 +87,7 @@ def create_app(
     app.add_exception_handler(ApiError, answer_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_middleware(Front)
-    for module in (candles, health, stream, admin):
+    for module in (candles, health, stream, admin, routes):
         app.include_router(module.ROUTER)
     return app
 
@@ -94,6 +96,7 @@ def _parts(settings: ApiSettings, dsn: str, project: Project, clock: Callable[[]
     database = Database(dsn, settings.api_connections, settings.api_query_seconds, clock)
     versions = Versions(database, project, clock)
     redis = RedisStore(settings.redis_url.get_secret_value(), clock) if settings.redis_url else None
+    secret = settings.api_cookie_secret.get_secret_value() if settings.api_cookie_secret else None
     return Api(
         settings=settings,
         project=project,
@@ -101,7 +104,9 @@ def _parts(settings: ApiSettings, dsn: str, project: Project, clock: Callable[[]
         versions=versions,
         cache=Cache(database, versions, redis, settings.api_memory_mb * 1_000_000, clock),
         redis=redis,
-        access=Access(database, project, closed=settings.api_without_key == "closed", clock=clock),
+        access=Access(
+            database, project, closed=settings.api_without_key == "closed", sessions=Sessions(secret), clock=clock
+        ),
         limiter=Limiter(redis, clock),
         hub=Hub(settings.api_streams, settings.api_streams_per_caller),
         listener=Listener(dsn),

@@ -15,6 +15,12 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _long_secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 32:
+        raise ValueError("expected at least 32 characters, such as those of `openssl rand -hex 32`")
+    return value
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -29,6 +35,11 @@ class ApiSettings(EnvironmentSettings):
     )
     api_without_key: Annotated[Literal["free", "closed"], BeforeValidator(_lower)] = Field(
         default="free", description="What callers without a key get: `free` (the tier FREE) or `closed` (nothing)."
+    )
+    api_cookie_secret: Annotated[SecretStr, AfterValidator(_long_secret)] | None = Field(
+        default=None,
+        description="Signs the cookies of browsers, at least 32 characters. Without it each process makes its own, and "
+        "browsers have to sign in again when it restarts. Several processes need the same one.",
     )
     api_trusted_proxies: str = Field(
         default="",

@@ -1,0 +1,1 @@
+"""The pages: what a browser sees of the API. Plain HTML, CSS and JavaScript modules, without a build step."""

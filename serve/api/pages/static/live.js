@@ -1,0 +1,38 @@
+// Hears of changes: from the stream where the tier has it, else by asking again at the tier's interval.
+
+import { viewer } from "./page.js";
+
+const POLL_SECONDS = 30; // where the stream cannot be had
+
+/**
+ * Call `changed` whenever bars of the symbol and timeframe may have changed, and `state(name, text)` with what goes on.
+ * Returns the function that ends it.
+ */
+export function watch(symbol, timeframe, changed, state) {
+  let timer = null;
+  const poll = (seconds) => {
+    state("polling", `Refreshed every ${seconds} s`);
+    timer = setInterval(() => document.hidden || changed(), seconds * 1000);
+  };
+  if (!viewer.stream) {
+    poll(viewer.refreshSeconds || POLL_SECONDS);
+    return () => clearInterval(timer);
+  }
+  const source = new EventSource(`/api/stream?symbols=${symbol}&timeframes=${timeframe}`);
+  let broken = false;
+  source.addEventListener("open", () => {
+    state("live", "Live");
+    if (broken) changed(); // the bars may have changed meanwhile
+    broken = false;
+  });
+  source.addEventListener("changes", changed);
+  source.addEventListener("error", () => {
+    broken = true;
+    if (source.readyState === EventSource.CLOSED && timer === null) poll(POLL_SECONDS);
+    else state("failed", "Connecting again …");
+  });
+  return () => {
+    source.close();
+    clearInterval(timer);
+  };
+}
