@@ -3,6 +3,7 @@
 import { AVERAGES, BANDS } from "./bars.js";
 import { Drawing } from "./drawing.js";
 import { byId, decimals, isDark, onTheme } from "./page.js";
+import { themed } from "./themed.js";
 
 const { createChart, CandlestickSeries, LineSeries, CrosshairMode } = window.LightweightCharts;
 
@@ -16,23 +17,6 @@ function mixed(from, to, share) {
   const parts = (color) => [1, 3, 5].map((start) => parseInt(color.slice(start, start + 2), 16));
   const target = parts(to);
   return `rgb(${parts(from).map((part, place) => Math.round(part + (target[place] - part) * share)).join(", ")})`;
-}
-
-/** Colours of a chart in the theme of the page. */
-export function themed() {
-  const dark = isDark();
-  const line = dark ? "#212934" : "#e9edf2";
-  return {
-    layout: {
-      background: { color: dark ? "#151b23" : "#ffffff" },
-      textColor: dark ? "#97a3b1" : "#55606e",
-      fontFamily: getComputedStyle(document.body).fontFamily,
-      attributionLogo: true,
-    },
-    grid: { vertLines: { color: line }, horzLines: { color: line } },
-    rightPriceScale: { borderColor: line },
-    timeScale: { borderColor: line, timeVisible: true, secondsVisible: false },
-  };
 }
 
 export class CandleChart {
@@ -52,7 +36,7 @@ export class CandleChart {
   constructor(shown, onOlder, onCrosshair) {
     this.shown = shown;
     this.#chart = createChart(byId("chart"), {
-      ...themed(), autoSize: true, crosshair: { mode: CrosshairMode.Normal },
+      ...themed(isDark()), autoSize: true, crosshair: { mode: CrosshairMode.Normal },
     });
     this.#chart.timeScale().applyOptions({ rightOffset: 6, barSpacing: 8, minBarSpacing: 0.5 });
     const quiet = { priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false };
@@ -64,7 +48,7 @@ export class CandleChart {
       borderUpColor: CANDLES.up, borderDownColor: CANDLES.down,
     });
     for (const name of AVERAGES) this.#lines[name] = line(LINES[name], { lineWidth: name === "smma" ? 2 : 1 });
-    onTheme(() => this.#chart.applyOptions(themed()));
+    onTheme(() => this.#chart.applyOptions(themed(isDark())));
     this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (range && range.from < 30 && this.#bars?.list.length) onOlder();
     });

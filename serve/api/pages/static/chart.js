@@ -67,6 +67,7 @@ async function refresh(signal) {
     const answer = await api(question(), signal);
     const first = !bars.list.length;
     bars.add(answer, true);
+    if (first) exhausted = answer.data.ohlc.length < PAGE;
     if (first) chart.open(bars);
     else chart.refresh();
     message.textContent = "";
@@ -182,7 +183,7 @@ function showUpgrade() {
   const timeframes = viewer.allTimeframes.length - viewer.timeframes.length;
   if (symbols) missing.push(`${symbols} more symbols`);
   if (timeframes) missing.push(`${timeframes} more timeframes`);
-  byId("upgrade").textContent = missing.length ? `PRO adds ${missing.slice(0, -1).join(", ")}${missing.length > 1 ? " and " : ""}${missing.at(-1)}.` : "";
+  byId("upgrade").textContent = missing.length ? `What is grey needs PRO, which adds ${missing.slice(0, -1).join(", ")}${missing.length > 1 ? " and " : ""}${missing.at(-1)}.` : "";
 }
 
 /** Title, heading and controls say which place is shown. */
