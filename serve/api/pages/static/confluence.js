@@ -4,7 +4,7 @@ import { LineChart } from "./line_chart.js";
 import { api, byId, element, showFailure, utc, viewer } from "./page.js";
 
 const AGAIN_SECONDS = 120; // requests are counted
-const STEPS = { 7: "H1", 30: "H1", 90: "H4" };
+const STEPS = { 7: "H1", 30: "H4", 90: "D1" };
 const SIGNALS = ["tema", "hrma", "smma", "momentum_candles", "keltner_channels", "zigzag"];
 const NAMES = { momentum_candles: "Momentum", keltner_channels: "Keltner", zigzag: "Zigzag" };
 const MARKS = { bullish: "▲", bearish: "▼", neutral: "●" };
