@@ -4,7 +4,7 @@ begin
         with
 
         tiers as (
-            select * from {{ all_rows_of(ref('tiers')) }} where tier = overview.tier
+            select listed.* from {{ all_rows_of(ref('tiers')) }} as listed where listed.tier = overview.tier
         ),
 
         visible_tables as (

@@ -39,12 +39,15 @@ export class Mirror {
 
   #row(bar) {
     const values = [utc(bar.time), bar.open, bar.high, bar.low, bar.close];
-    const text = values.join(" ");
     const known = this.#rows.get(bar.time);
-    if (known?.dataset.text === text) return known;
+    if (known) {
+      values.forEach((value, place) => {
+        if (known.cells[place].textContent !== String(value)) known.cells[place].textContent = value;
+      });
+      return known;
+    }
     const cells = values.map((value, place) => element(place ? "td" : "th", { scope: place ? null : "row", text: value }));
-    const row = element("tr", { "data-testid": "candlestick", "data-time": bar.time, "data-text": text }, ...cells);
-    known?.replaceWith(row);
+    const row = element("tr", { "data-testid": "candlestick", "data-time": bar.time }, ...cells);
     this.#rows.set(bar.time, row);
     return row;
   }
