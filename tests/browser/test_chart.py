@@ -108,7 +108,8 @@ def test_a_new_bar_appears_in_the_open_chart(site: Site, visit: Open) -> None:
     site.world.sync()
     page.ready(1001)
     assert candle(page.page, new)[4] == str(bar(new)["close"])
-    site.world.collector.write("EURUSD", [bar(new, close=1.1234, high=1.2)])
+    # a later M5 bar of the same hour changes the true candle, and not the table of H1
+    site.world.collector.write("EURUSD", [bar(new + 300, close=1.1234, high=1.2)])
     site.world.sync()
     expect(page.page.locator(f'[data-testid=candlestick][data-time="{new}"]')).to_contain_text("1.1234")
     page.ready(1001)

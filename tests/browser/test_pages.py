@@ -91,14 +91,13 @@ def trading(site: Site) -> Site:
     """Trades and accounts. What the real functions answer is tested where they are."""
     for function, answer in ANSWERS.items():
         content = json.dumps({"success": True, **answer}).replace("'", "''")
-        site.world.execute(
-            f"create function api.{function} returns json language sql as $$ select '{content}'::json $$"
-        )
+        statement = f"create function api.{function} returns json language sql as $$ select '{content}'::json $$"
+        site.world.execute(statement)
+    every = json.dumps(TRADES)
     site.world.execute(
         "create function api.trades_completed(row_limit integer, row_offset integer) returns json language sql as $$"
-        " select json_build_object('success', true, 'total_count', 60, 'trades', ("
-        f"select coalesce(json_agg(trade), '[]') from (select trade from json_array_elements('{json.dumps(TRADES)}') as trade"
-        " limit row_limit offset row_offset) as page)) $$"
+        " select json_build_object('success', true, 'total_count', 60, 'trades', (select json_agg(trade) from"
+        f" (select trade from json_array_elements('{every}') as trade limit row_limit offset row_offset) as page)) $$"
     )
     return site
 

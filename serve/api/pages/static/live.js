@@ -7,6 +7,8 @@ const POLL_SECONDS = 30; // where the stream cannot be had
 /**
  * Call `changed` whenever bars of the symbol and timeframe may have changed, and `state(name, text)` with what goes on.
  * Returns the function that ends it.
+ *
+ * A true candle changes with the finest bars, while its own table does not: so both timeframes are listened to.
  */
 export function watch(symbol, timeframe, changed, state) {
   let timer = null;
@@ -18,7 +20,8 @@ export function watch(symbol, timeframe, changed, state) {
     poll(viewer.refreshSeconds || POLL_SECONDS);
     return () => clearInterval(timer);
   }
-  const source = new EventSource(`/api/stream?symbols=${symbol}&timeframes=${timeframe}`);
+  const timeframes = [...new Set([timeframe, viewer.timeframes[0]])];
+  const source = new EventSource(`/api/stream?symbols=${symbol}&timeframes=${timeframes}`);
   let broken = false;
   source.addEventListener("open", () => {
     state("live", "Live");
