@@ -57,7 +57,7 @@ SUMS = {
     "total_pnl": 30,
     "total_fees": 1.5,
 }
-ANSWERS = {
+ANSWERS: dict[str, dict[str, Any]] = {
     "trades_summary()": {"summary": [SUMS | {"exit_date": "2026-01-05"}]},
     "trades_exit_reasons()": {"exit_reasons": [SUMS]},
     "trades_equity_curve()": {

@@ -74,7 +74,7 @@ def content_security_policy() -> str:
 
 @cache
 def _template(name: str) -> Template:
-    return Template(files("serve.api.pages").joinpath("templates", name).read_text(encoding="utf-8"))
+    return Template(files("serve.api.pages").joinpath("templates").joinpath(name).read_text(encoding="utf-8"))
 
 
 def render(name: str, **values: str) -> str:
