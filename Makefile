@@ -42,7 +42,7 @@ demo: setup ## sample SQLite file, private Postgres, one run, all tables, the HT
 	@$(IN_DEMO) status || { test $$? -eq 1 && \
 	    echo 'Behind, for the sample ends when it was made. A new one: stop the warehouse, rm -r $(DEMO)'; }
 	@address=$$( ($(IN_DEMO) serve --background 2>/dev/null) || ($(IN_DEMO) serve --background --port 0) ) && \
-	    echo && echo "The HTTP API answers, for example: $$address/api/indicators/EURUSD/H1"
+	    echo && echo "Charts: $$address/chart/EURUSD/H1     HTTP API: $$address/api/indicators/EURUSD/H1"
 	@echo
 	@echo 'Try next:'
 	@uri=$$($(IN_DEMO) warehouse uri) && echo "  psql \"$$uri\" -c 'SELECT COUNT(*) FROM eurusd_h1;'"

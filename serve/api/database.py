@@ -124,8 +124,11 @@ class Database:
         try:
             return await asyncio.wait_for(run(), WAIT_SECONDS + self._seconds + 1)
         except NOT_BUILT as error:
-            log.warning("the warehouse has not been built: %s", complaint(error, self.dsn))
-            raise UnavailableError("the warehouse has not been built yet; `tradehouse sync` builds it") from None
+            log.warning("a part of the warehouse has not been built: %s", complaint(error, self.dsn))
+            raise UnavailableError(
+                "this part of the warehouse has not been built yet; a run of its source builds it: tradehouse sync, "
+                "tradehouse bybit sync or tradehouse accounts sync"
+            ) from None
         except psycopg.errors.InsufficientPrivilege as error:
             log.error("the API's login lacks a right, see docs/api-keys.md: %s", complaint(error, self.dsn))
             raise UnavailableError("the API may not read this in the warehouse; its log says more") from None

@@ -41,7 +41,10 @@ def test_the_demo_in_a_path_with_a_blank_and_the_path_of_cron(tmp_path: Path) ->
         (advice,) = re.findall(r"^  (psql .*;')$", printed, re.MULTILINE)
         if shutil.which("psql", path="/usr/bin:/bin"):
             assert re.search(r"^ +[1-9][0-9]+$", run("sh", "-c", advice), re.MULTILINE)
-        (address,) = re.findall(r"^The HTTP API answers, for example: (http\S+)$", printed, re.MULTILINE)
+        (address,) = re.findall(r"HTTP API: (http\S+)$", printed, re.MULTILINE)
+        (page,) = re.findall(r"^Charts: (http\S+)", printed, re.MULTILINE)
+        with urlopen(page, timeout=30) as answer:
+            assert b'data-testid="trading-chart"' in answer.read()
         with urlopen(address, timeout=30) as answer:
             assert len(json.load(answer)["data"]["ohlc"]) > 500
         # a second one is not started
