@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -28,6 +29,19 @@ JUNK: tuple[Any, ...] = (
     {"peaks": "none"},
     {"peaks": {}, "bottoms": [1]},
 )
+
+OURS = {"index": "from_oldest", "index_bars": None, "list": "oldest_first", "bar_minutes": 5}
+
+
+def speak(world: World, **changes: Any) -> None:
+    """Build the functions for a collector whose dialect differs from ours in these keys."""
+    done = world.dbt(
+        *("build", "--select", "resource_type:function,tag:mt5"),
+        *("--vars", json.dumps({"collector_dialect": OURS | changes})),
+        # an interpreter of its own: a fork of one that has parsed the project hangs when it parses it once more
+        PYTHONUNBUFFERED="1",
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def fill(world: World, symbol: str, timeframes: tuple[str, ...], rows: int, seed: int = 1) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.signals.generated import MINUTES, START, fill
+from tests.integration.signals.generated import MINUTES, START, fill, speak
 from tests.support.confluence_oracle import COLUMNS, Dialect, Tables, Verdict, score
 from tests.support.world import World
 
@@ -31,7 +31,6 @@ DIALECTS: dict[str, tuple[dict[str, Any], Dialect]] = {
     "newest first": ({"index": "from_newest", "list": "newest_first"}, Dialect(True, True)),
     "oldest of 100": ({"index_bars": 100, "list": "newest_first"}, Dialect(False, True)),
 }
-OURS = {"index": "from_oldest", "index_bars": None, "list": "oldest_first", "bar_minutes": 5}
 
 
 @pytest.fixture
@@ -75,9 +74,7 @@ def test_confluence_equals_the_oracle(generated: World, dialect: str) -> None:
     world = generated
     changes, read = DIALECTS[dialect]
     if changes:
-        variables = json.dumps({"collector_dialect": OURS | changes})
-        done = world.dbt("build", "--select", "resource_type:function,tag:mt5", "--vars", variables)
-        assert done.returncode == 0, done.stdout
+        speak(world, **changes)
     rng = random.Random(3)
     instants = [START + timedelta(seconds=rng.randint(-86_400, 15 * 86_400)) for _ in range(1000)]
     answers = confluence(world, "eurusd", instants)

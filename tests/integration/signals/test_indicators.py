@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.signals.test_confluence import OURS
+from tests.integration.signals.generated import speak
 from tests.support.world import World
 
 MONDAY = datetime(2025, 1, 6, tzinfo=timezone.utc)
@@ -218,11 +218,7 @@ def test_momentum_without_times_is_that_of_the_newest_row(world: World) -> None:
 
 @pytest.mark.parametrize("dialect", [{"index": "from_newest"}, {"index_bars": 100}])
 def test_an_index_becomes_a_time_where_every_bar_to_it_is_there(world: World, dialect: dict[str, Any]) -> None:
-    done = world.dbt(
-        *("build", "--select", "resource_type:function,tag:mt5"),
-        *("--vars", json.dumps({"collector_dialect": OURS | dialect})),
-    )
-    assert done.returncode == 0, done.stdout
+    speak(world, **dialect)
 
     def points(*back: float) -> list[dict[str, Any]]:
         return [{"index": 99 - each if "index_bars" in dialect else each, "price": 1, "type": 1} for each in back]
