@@ -35,7 +35,7 @@ class Sessions:
     def read(self, cookie: str | None) -> bytes | None:
         """The SHA-256 of the key; None where the cookie is missing, over, or not signed by us."""
         content, _, signature = (cookie or "").rpartition(".")
-        if not hmac.compare_digest(self._signature(content).encode(), signature.encode()):
+        if not content or not hmac.compare_digest(self._signature(content).encode(), signature.encode()):
             return None
         digest, _, ends = content.partition(".")
         return bytes.fromhex(digest) if self._clock() < int(ends) else None

@@ -20,17 +20,17 @@ export class LineChart {
     onTheme(() => this.#chart.applyOptions(themed(isDark())));
   }
 
-  /** Show these lines: [{name, points: [{time, value}]}], each ascending. */
+  /** Show these lines: [{name, points: [{time, value}], pane}], each ascending; pane 1 is below pane 0. */
   show(lines) {
     const { LineSeries, BaselineSeries } = window.LightweightCharts;
     for (const series of this.#series) this.#chart.removeSeries(series);
-    this.#series = lines.map(({ name, points }, place) => {
+    this.#series = lines.map(({ name, points, pane = 0 }, place) => {
       const color = COLORS[place % COLORS.length];
       const common = { title: name ?? "", lineWidth: 2, priceLineVisible: false };
       if (this.#range) common.autoscaleInfoProvider = () => this.#range;
       const series = this.#area
-        ? this.#chart.addSeries(BaselineSeries, { ...common, baseValue: { type: "price", price: 0 } })
-        : this.#chart.addSeries(LineSeries, { ...common, color });
+        ? this.#chart.addSeries(BaselineSeries, { ...common, baseValue: { type: "price", price: 0 } }, pane)
+        : this.#chart.addSeries(LineSeries, { ...common, color }, pane);
       series.setData(points);
       return series;
     });

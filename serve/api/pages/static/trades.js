@@ -8,7 +8,6 @@ const PAGE = 50; // trades shown at once
 const CSV_PAGE = 1000; // trades of one request for the CSV file
 
 const equity = new LineChart(byId("equity"), { area: true });
-const drawdown = new LineChart(byId("drawdown"), { area: true });
 let answers = null;
 let offset = 0;
 
@@ -60,8 +59,7 @@ function showMarket() {
   const curve = [...bySecond].map(([time, value]) => ({ time, value }));
   let highest = 0;
   const falls = curve.map(({ time, value }) => ({ time, value: value - (highest = Math.max(highest, value)) }));
-  equity.show([{ points: curve }]);
-  drawdown.show([{ points: falls }]);
+  equity.show([{ name: "Profit", points: curve }, { name: "Drawdown", points: falls, pane: 1 }]);
   const [all] = totals(summary.map((row) => ({ ...row, all: "all" })), "all");
   const deepest = Math.min(0, ...falls.map(({ value }) => value));
   byId("tiles").replaceChildren(
