@@ -111,6 +111,7 @@ KEY_COLUMNS = "key_hash, name, tier, expires_at, revoked_at"
 ANSWERS = (
     *("sync_status()", "table_stats()", "trades_summary()", "trades_equity_curve()", "trades_exit_reasons()"),
     *("trades_open_lots()", "accounts()", "trades_completed(row_limit integer, row_offset integer)"),
+    "overview(tier text)",
 )
 
 
