@@ -58,7 +58,7 @@ async function open() {
   byId("confluence").hidden = true;
   describe();
   if (!(await refresh(signal))) return;
-  stopWatching = watch(place.symbol, place.timeframe, () => refresh(signal), showState);
+  stopWatching = watch(place.symbol, place.timeframe, oneAtATime(() => refresh(signal)), showState);
 }
 
 /** Load the newest bars. Whether that went well, or is worth another attempt. */
@@ -88,6 +88,24 @@ async function refresh(signal) {
     container.dataset.ready = "true";
     return ![400, 401, 403].includes(error.status);
   }
+}
+
+/** A function that runs `task`, and once more after it where it was called meanwhile. */
+function oneAtATime(task) {
+  let running = false, again = false;
+  return async () => {
+    again = true;
+    if (running) return;
+    running = true;
+    try {
+      while (again) {
+        again = false;
+        await task();
+      }
+    } finally {
+      running = false;
+    }
+  };
 }
 
 async function loadOlder() {

@@ -22,15 +22,12 @@ export function watch(symbol, timeframe, changed, state) {
   }
   const timeframes = [...new Set([timeframe, viewer.timeframes[0]])];
   const source = new EventSource(`/api/stream?symbols=${symbol}&timeframes=${timeframes}`);
-  let broken = false;
   source.addEventListener("open", () => {
     state("live", "Live");
-    if (broken) changed(); // the bars may have changed meanwhile
-    broken = false;
+    changed(); // the bars may have changed before the stream was open
   });
   source.addEventListener("changes", changed);
   source.addEventListener("error", () => {
-    broken = true;
     if (source.readyState === EventSource.CLOSED && timer === null) poll(POLL_SECONDS);
     else state("failed", "Connecting again …");
   });
