@@ -101,6 +101,8 @@ STAND_INS = """
     language sql stable
     as $$ select g, 1.5, 0, 0, 9 from generate_series(from_time, to_time, step) as g
         where g >= '2026-01-05 10:00+00' $$;
+    create function api.overview(tier text) returns json language sql
+    as $$ select json_build_object('success', true, 'tier', tier, 'time', 0, 'symbols', '[]'::json) $$;
     create function api.indicators_health() returns json language sql
     as $$ select json_build_object('success', true, 'status', 'healthy', 'tables_current', 135, 'tables_total', 135,
         'problems', '[]'::json) $$;
@@ -111,7 +113,6 @@ KEY_COLUMNS = "key_hash, name, tier, expires_at, revoked_at"
 ANSWERS = (
     *("sync_status()", "table_stats()", "trades_summary()", "trades_equity_curve()", "trades_exit_reasons()"),
     *("trades_open_lots()", "accounts()", "trades_completed(row_limit integer, row_offset integer)"),
-    "overview(tier text)",
 )
 
 
