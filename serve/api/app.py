@@ -15,10 +15,11 @@ from serve.api.access import Access
 from serve.api.announcements import Listener
 from serve.api.cache import Cache
 from serve.api.database import Database
-from serve.api.endpoints import admin, candles, health, overview, stream
+from serve.api.endpoints import admin, candles, health, metrics, overview, stream
 from serve.api.errors import ApiError, answer_error, answer_http_exception
 from serve.api.front import Front
 from serve.api.limits import Limiter
+from serve.api.metrics import Metrics
 from serve.api.pages import routes
 from serve.api.pages.sessions import Sessions
 from serve.api.redis_store import RedisStore
@@ -68,6 +69,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         api = _parts(settings, dsn, project, clock)
         app.state.api = api
+        app.state.metrics = Metrics(api, clock)
         await api.database.open()
         api.listener.start(api.heard)
         yield
@@ -87,7 +89,7 @@ def create_app(
     app.add_exception_handler(ApiError, answer_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_middleware(Front)
-    for module in (candles, overview, health, stream, admin, routes):
+    for module in (candles, overview, health, stream, admin, metrics, routes):
         app.include_router(module.ROUTER)
     return app
 

@@ -1,4 +1,4 @@
-"""What every request passes first: paths in any case, one log line, and no internals in a failure."""
+"""What every request passes first: paths in any case, one log line, its seconds, and no internals in a failure."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ class Front:
             return
         started = time.perf_counter()
         path = scope["path"]
+        routed = {**scope, "path": path.lower()}
         status = 0
 
         async def note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                scope["app"].state.metrics.answered(routed, status, time.perf_counter() - started)
             await send(message)
 
         try:
-            await self._app({**scope, "path": path.lower()}, receive, note)
+            await self._app(routed, receive, note)
         except Exception as error:
             log.exception("a fault of ours: %s", type(error).__name__)
             if status:
