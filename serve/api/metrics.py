@@ -103,7 +103,11 @@ class Metrics(Collector):
             answers.add_metric([outcome], count)
         yield answers
         for name, help_text, count in (
-            ("cache_rebuilds", "Answers built because their tables had changed, before anybody asked.", counters.rebuilt),
+            (
+                "cache_rebuilds",
+                "Answers built because their tables had changed, before anybody asked.",
+                counters.rebuilt,
+            ),
             ("redis_errors", "Requests to Redis that failed.", self._api.redis.errors if self._api.redis else 0),
             ("streams_cut", "Streams cut off because their clients were too slow.", self._api.hub.cut),
         ):

@@ -47,9 +47,14 @@ def unit_settings(name: str) -> dict[str, list[str]]:
     return settings
 
 
+def deployed_files() -> list[Path]:
+    """Every file of deploy/ and its folders."""
+    return sorted(file for file in DEPLOY.rglob("*") if file.is_file())
+
+
 def mentioned_commands() -> Iterator[tuple[str, list[str]]]:
     """File and words of every `tradehouse …` that stands in deploy/ as something to type or to start."""
-    for file in sorted(DEPLOY.iterdir()):
+    for file in deployed_files():
         text = file.read_text(encoding="utf-8")
         typed = re.findall(r"(?:`|bin/|Scripts\\|exec tradehouse )tradehouse(?:\.exe)?((?: [a-z0-9-]+)*)", text)
         configured = re.findall(r"\[CMD, tradehouse, ([a-z ,-]+)\]|^CMD \[(.*)\]$", text, re.MULTILINE)
@@ -275,7 +280,7 @@ def test_windows_example_keeps_its_backslashes() -> None:
 def test_every_file_is_in_the_table_of_the_readme() -> None:
     readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
     linked = set(re.findall(r"\]\(([^)]+)\)", readme))
-    assert linked >= {
-        file.name for file in DEPLOY.iterdir() if file.name not in {"README.md", "Dockerfile.dockerignore"}
-    }
+    files = {file.relative_to(DEPLOY).as_posix() for file in deployed_files()}
+    assert "prometheus/alerts.yml" in files
+    assert linked >= files - {"README.md", "Dockerfile.dockerignore"}
     assert all((DEPLOY / link.partition("#")[0]).exists() for link in linked)

@@ -39,10 +39,9 @@ def _is_local(request: Request) -> bool:
 async def _require_admin(request: Request) -> None:
     """Raise 403 without an admin key; 401 for an unknown one, 503 where the warehouse is away and cannot tell."""
     access = api_of(request).access
-    if credential(request) is not None or access.signed_in(request) is not None:
-        if (await access.caller(request)).is_admin:
-            return
-    raise ApiError(403, "metrics are for clients on this machine and for admin keys")
+    has_key = credential(request) is not None or access.signed_in(request) is not None
+    if not has_key or not (await access.caller(request)).is_admin:
+        raise ApiError(403, "metrics are for clients on this machine and for admin keys")
 
 
 # not in /openapi.json: it is for Prometheus, and not part of the API
