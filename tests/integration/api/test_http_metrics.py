@@ -167,13 +167,18 @@ def test_others_need_an_admin_key(api_world: ApiWorld) -> None:
 
 
 @pytest.mark.only_on("embedded")
-def test_a_trusted_proxy_and_a_client_in_the_network(api_world: ApiWorld, tmp_path: Path) -> None:
+def test_a_proxy_on_the_same_machine_is_nobody_local(api_world: ApiWorld, tmp_path: Path) -> None:
     answer_with(api_world, VALUES)
     with api_world.command(tmp_path, API_TRUSTED_PROXIES="127.0.0.1") as command:
         command.await_ready()
         assert command.client().get("/metrics").status == 200
         assert command.client().get("/metrics", **REMOTE).status == 403
         assert command.client(ADMIN_KEY).get("/metrics", **REMOTE).status == 200
+    with api_world.command(tmp_path) as command:  # the proxy is not trusted, so the client seems to be on loopback
+        command.await_ready()
+        assert command.client().get("/metrics").status == 200
+        for header in ("X_Forwarded_For", "X_Real_IP", "Forwarded"):
+            assert command.client().get("/metrics", **{header: "203.0.113.7"}).status == 403, header
 
 
 def test_scrapes_are_not_counted_by_the_rate_limit_and_are_no_part_of_the_document(api_world: ApiWorld) -> None:
