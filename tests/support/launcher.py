@@ -129,11 +129,15 @@ def _serve(program: str, control: socket.socket) -> None:
 
 
 def _parse(order: Mapping[str, Any]) -> Any:
-    """The project of the repository as dbt parses it with the environment of an order."""
+    """The project of the repository as dbt parses it with the environment of an order.
+
+    Without the static parser, whose threads a fork would wait for in vain when it parses itself.
+    """
     from dbt.cli.main import dbtRunner
 
     os.environ.update(order["environment"])
-    return dbtRunner().invoke(["--quiet", "--log-level", "none", "--no-write-json", "parse"]).result
+    quiet = ["--quiet", "--log-level", "none", "--no-write-json"]
+    return dbtRunner().invoke([*quiet, "--no-static-parser", "parse"]).result
 
 
 def _watch(program: str, order: Mapping[str, Any], manifest: Any, out: int, err: int, done: int) -> None:
