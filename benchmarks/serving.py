@@ -41,7 +41,9 @@ def running(command: Sequence[str], environment: Mapping[str, str], port: int) -
             deadline = time.monotonic() + 30
             while True:
                 try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+                        connection.request("GET", "/openapi.json")
+                        connection.getresponse().read()
                     break
                 except OSError:
                     assert time.monotonic() < deadline, "the server does not listen"
@@ -186,7 +188,7 @@ def main(requests: int, redis_url: str | None) -> None:
         port, plain_port = free_port(), free_port()
         started = time.perf_counter()
         with running([str(TRADEHOUSE), "serve", "--port", str(port)], environment, port) as process:
-            console.print(f"the API listens after {time.perf_counter() - started:.1f} s")
+            console.print(f"the API answers after {time.perf_counter() - started:.1f} s")
             with running([sys.executable, str(HERE / "plain_api.py"), uri, str(plain_port)], {}, plain_port):
                 console.print(measure(port, plain_port, uri, requests))
             console.print(f"memory of the API: {process.memory_info().rss / 1e6:.0f} MB")
