@@ -5,28 +5,14 @@
 -- `if not exists` does not work here: it needs the right to create even if the schema exists. If an administrator made
 -- the schemas (roles.sql), the pipeline's role does not have that right.
 do $$
+declare
+    wanted text;
 begin
-    if to_regnamespace('staging') is null then
-        create schema staging;
-    end if;
-    if to_regnamespace('ops') is null then
-        create schema ops;
-    end if;
-    if to_regnamespace('trading') is null then
-        create schema trading;
-    end if;
-    if to_regnamespace('accounts') is null then
-        create schema accounts;
-    end if;
-    if to_regnamespace('signals') is null then
-        create schema signals;
-    end if;
-    if to_regnamespace('api') is null then
-        create schema api;
-    end if;
-    if to_regnamespace('refresh') is null then
-        create schema refresh;
-    end if;
+    foreach wanted in array array['staging', 'ops', 'trading', 'accounts', 'signals', 'api', 'refresh'] loop
+        if to_regnamespace(wanted) is null then
+            execute format('create schema %I', wanted);
+        end if;
+    end loop;
 end
 $$;
 

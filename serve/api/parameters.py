@@ -11,14 +11,11 @@ from starlette.requests import Request
 from extract.settings import Project, symbol_of
 from serve.api.access import Caller, forbidden
 from serve.api.errors import ApiError
+from serve.api.settings import lower
 
 MOST_BARS = 5000
 MOST_INSTANTS = 2000
 MOST_OFFSET = 10_000_000
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -92,7 +89,7 @@ class Bars(Parameters):
 
     limit: int = Field(default=1000, ge=1, le=MOST_BARS, description="How many bars, the newest ones.")
     before: Moment | None = Field(default=None, description="Only bars that opened before this time, to page back.")
-    bars: Annotated[Literal["sampled", "resampled"], BeforeValidator(_lower)] = Field(
+    bars: Annotated[Literal["sampled", "resampled"], BeforeValidator(lower)] = Field(
         default="sampled", description="`sampled`: as stored. `resampled`: true candles from the finest bars."
     )
 

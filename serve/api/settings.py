@@ -21,7 +21,8 @@ def _long_secret(value: SecretStr) -> SecretStr:
     return value
 
 
-def _lower(value: object) -> object:
+def lower(value: object) -> object:
+    """Text in lower case; anything else as it is."""
     return value.lower() if isinstance(value, str) else value
 
 
@@ -33,7 +34,7 @@ class ApiSettings(EnvironmentSettings):
         description="Redis or Valkey that several API processes share for answers and rate limits; without it each "
         "process keeps its own. One database of it (`redis://host:6379/1`) serves one warehouse.",
     )
-    api_without_key: Annotated[Literal["free", "closed"], BeforeValidator(_lower)] = Field(
+    api_without_key: Annotated[Literal["free", "closed"], BeforeValidator(lower)] = Field(
         default="free", description="What callers without a key get: `free` (the tier FREE) or `closed` (nothing)."
     )
     api_cookie_secret: Annotated[SecretStr, AfterValidator(_long_secret)] | None = Field(

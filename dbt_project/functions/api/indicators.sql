@@ -131,7 +131,7 @@ begin
                     'tier', tier,
                     'bars_returned', series.bars_returned,
                     'data_source', 'postgresql',
-                    'last_sync', to_char(newest.last_sync at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                    'last_sync', {{ iso_text('newest.last_sync') }},
                     'pro_indicators_enabled', seen @> array['{{ columns | join("', '") }}']
                 )
             )

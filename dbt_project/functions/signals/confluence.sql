@@ -4,7 +4,7 @@ begin
             case when count(found.timeframe) > 0 then
                 jsonb_build_object(
                     'symbol', upper(confluence.symbol),
-                    'timestamp', to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                    'timestamp', {{ iso_text('at') }},
                     'confluence_score', {{ function('confluence_score') }}(
                         count(*) filter (where found.trend = 'bullish'),
                         count(*) filter (where found.trend = 'bearish'),
