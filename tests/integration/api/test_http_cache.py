@@ -114,9 +114,12 @@ def test_hot_answers_are_built_before_anybody_asks(api_world: ApiWorld) -> None:
         got = client.get(H1)
         assert (got.headers["x-cache"], closing_price(got)) == ("hit", 2)
         clock.ahead += 400  # nobody has asked for a while
-        api_world.tick("eurusd_h1", close=3, synced_at=later(60))
-        assert closing_price(client.get(H1)) == 3
-        assert running.api.cache.counters.rebuilt == 1
+        client.get("/api/indicators/usdjpy/h1")
+        api_world.tick("eurusd_h1", "usdjpy_h1", close=3, synced_at=later(60))
+        await_that(lambda: running.api.cache.counters.rebuilt == 2, "only the answer asked for lately", 10)
+        got = client.get(H1)
+        assert (got.headers["x-cache"], closing_price(got)) == ("miss", 3)
+        assert running.api.cache.counters.rebuilt == 2
 
 
 def test_unchanged_answers_do_not_touch_postgres(api_world: ApiWorld) -> None:
