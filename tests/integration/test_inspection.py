@@ -20,6 +20,8 @@ from tests.support.inspection import MONDAY, piped, refusal, rows
 from tests.support.servers import DEBIAN_PASSWORD
 from tests.support.world import World
 
+pytestmark = pytest.mark.only_on("embedded")
+
 # --- right answers -----------------------------------------------------------------------------
 
 
@@ -51,6 +53,7 @@ def test_what_is_not_of_the_columns_type_is_null_and_text_stays_text(world: Worl
     ]
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_file_and_warehouse_in_one_query(world: World) -> None:
     world.collector.load_many("EURUSD", series(MONDAY, 13))
     world.sync()
@@ -76,7 +79,6 @@ def test_without_the_file_the_warehouse_still_answers(world: World, path: str) -
 # --- nothing can write -------------------------------------------------------------------------
 
 
-@pytest.mark.only_on("embedded")
 def test_an_upper_case_symbol_is_answered_with_a_note(world: World) -> None:
     world.collector.write("EURUSD", [bar(MONDAY)])
     world.sync()
@@ -157,6 +159,7 @@ def test_nothing_a_statement_says_can_write(world: World, sql: str, expected: st
     assert sorted(path.name for path in world.directory.iterdir()) == files
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_postgres_itself_is_told_to_refuse_writes(world: World) -> None:
     assert rows(
         world, "select setting from wh.pg_catalog.pg_settings where name = 'default_transaction_read_only'"
@@ -166,6 +169,7 @@ def test_postgres_itself_is_told_to_refuse_writes(world: World) -> None:
     ]
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_the_password_shows_nowhere(world: World) -> None:
     for sql in ("from duckdb_databases()", "from duckdb_secrets()", "from duckdb_settings()"):
         done = world.run("query", sql, "--format", "json")
@@ -200,6 +204,7 @@ def test_json_and_csv_give_exact_values(world: World) -> None:
     assert world.run("query", "select 1 as i where false", "--format", "csv").stdout == "i\n"
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_json_of_the_warehouse_comes_as_json(world: World) -> None:
     world.execute(
         "create table public.documents as select 1 as n, '{\"a\": [1.10, 12345678901234567890]}'::jsonb as b,"

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 
+import pytest
+
 from tests.support.collector import bar, series
 from tests.support.inspection import MONDAY, piped, rows
 from tests.support.world import World
+
+pytestmark = pytest.mark.only_on("embedded")
 
 WEEK = 7 * 24 * 3600
 
@@ -73,6 +77,7 @@ def iso(opened: int) -> str:
     return datetime.fromtimestamp(opened, timezone.utc).isoformat()
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_rejected_slowest_and_changed(world: World) -> None:
     world.collector.write("EURUSD", [bar(MONDAY), bar(MONDAY + 300, tema="much"), bar(MONDAY + 600, tema="more")])
     world.sync()

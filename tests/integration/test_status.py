@@ -204,6 +204,7 @@ def test_a_failing_table_leaves_the_views_of_status_where_they_are(world: World)
     assert {each["status"] for each in status(world, code=0)["tables"]} == {"current"}
 
 
+@pytest.mark.only_on("embedded")
 def test_lines_are_short_whatever_is_wrong(world: World) -> None:
     series_of = series(MONDAY, 30)
     for symbol in ("EURUSD", "GBPUSD", "AUDUSD"):

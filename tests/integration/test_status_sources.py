@@ -69,6 +69,7 @@ def test_every_source_that_has_run_is_judged(world: World) -> None:
     assert "and broke off" in status(world, code=1)["problems"][0]
 
 
+@pytest.mark.only_on("embedded")
 def test_candles_are_no_problem_where_only_another_source_runs(bybit_world: BybitWorld) -> None:
     bybit_world.backfill()
     done = bybit_world.run("status")
@@ -111,6 +112,7 @@ def test_the_bar_that_is_due_at_every_hour_of_the_week(world: World) -> None:
     assert all(symbol == "btcusd" or market_is_open(expected) for symbol, _, _, expected in found)
 
 
+@pytest.mark.only_on("embedded")
 def test_old_run_records_are_deleted_but_for_those_that_are_read_again(world: World) -> None:
     world.collector.load_many("EURUSD", series(MONDAY, 3))
     world.sync()  # the newest batch; the last build of everything is the record before

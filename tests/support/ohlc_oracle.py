@@ -15,6 +15,7 @@ from tests.support.collector import SYMBOLS
 
 TIMEFRAMES = {"M5": 5, "M15": 15, "M30": 30, "H1": 60, "H2": 120, "H4": 240, "H8": 480, "H12": 720, "D1": 1440}
 PRICES = ("open", "high", "low", "close")
+EPOCH = pd.Timestamp(0, unit="s", tz="UTC")
 LARGEST = 1.7976931348623157e308  # the terminal's "no value"
 
 
@@ -40,17 +41,12 @@ def resampled(symbol: str, bars: pd.DataFrame) -> dict[Key, Ohlc]:
         periods = bars.resample(f"{minutes}min", origin="epoch")
         table = periods.agg({"open": "first", "high": "max", "low": "min", "close": "last"})
         table["bars"] = periods.size()
-        for start, row in table[table["bars"] > 0].iterrows():
-            end = start + pd.Timedelta(minutes=minutes)
-            key = (symbol.lower(), timeframe, int(start.timestamp()))
-            candles[key] = Ohlc(
-                float(row["open"]),
-                float(row["high"]),
-                float(row["low"]),
-                float(row["close"]),
-                int(row["bars"]),
-                bool(bars.index[-1] >= end),
-            )
+        table = table[table["bars"] > 0]
+        complete = table.index + pd.Timedelta(minutes=minutes) <= bars.index[-1]
+        starts = (table.index - EPOCH) // pd.Timedelta(seconds=1)
+        columns = (table[each].tolist() for each in (*PRICES, "bars"))
+        for start, first, high, low, last, count, over in zip(starts, *columns, complete, strict=True):
+            candles[symbol.lower(), timeframe, int(start)] = Ohlc(first, high, low, last, count, bool(over))
     return candles
 
 

@@ -23,6 +23,8 @@ from tests.support.api_world import (
     later,
 )
 
+pytestmark = pytest.mark.only_on("embedded")
+
 ADMIN_PATHS = {
     "/api/trades/summary": "trades_summary",
     "/api/trades/equity-curve": "trades_equity_curve",
@@ -35,6 +37,7 @@ ADMIN_PATHS = {
 }
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_bars_come_from_the_warehouse_then_from_the_cache(api_world: ApiWorld) -> None:
     api_world.tick("eurusd_h1")
     with api_world.serving() as running:
@@ -119,6 +122,7 @@ def test_paths_and_methods_that_do_not_exist(api_world: ApiWorld) -> None:
         assert (wrong.status, wrong.json["success"], wrong.headers["allow"]) == (405, False, "GET")
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_confluence(api_world: ApiWorld) -> None:
     with api_world.serving() as running:
         client = running.client(PRO_KEY)
@@ -162,6 +166,7 @@ def test_clearing_the_cache(api_world: ApiWorld) -> None:
         assert sources == ["miss", "hit", "miss"]
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_health(api_world: ApiWorld) -> None:
     with api_world.serving() as running:
         client = running.client("no such key")  # health asks for none
@@ -211,6 +216,7 @@ def test_a_fault_of_ours_shows_no_internals(api_world: ApiWorld) -> None:
         assert b"secret" not in got.body
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_the_api_cannot_write(api_world: ApiWorld) -> None:
     api_world.tick("eurusd_h1")
     api_world.execute(
@@ -222,6 +228,7 @@ def test_the_api_cannot_write(api_world: ApiWorld) -> None:
     assert api_world.query("select count(*) from eurusd_h1") == [(1,)]
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_a_login_that_lacks_a_right(api_world: ApiWorld) -> None:
     api_world.execute("do $$ begin create role api_nobody; exception when duplicate_object then null; end $$")
     separator = "&" if "?" in api_world.uri else "?"

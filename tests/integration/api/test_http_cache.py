@@ -11,6 +11,8 @@ from tests.support.api_world import PRO_KEY, ApiWorld, Client, Clock, Got, Runni
 from tests.support.services import await_that
 from tests.support.valkey import Valkey
 
+pytestmark = pytest.mark.only_on("embedded")
+
 H1 = "/api/indicators/eurusd/h1"
 
 
@@ -65,6 +67,7 @@ def test_another_tables_announcement_moves_nothing(api_world: ApiWorld) -> None:
         assert client.get(H1).headers["x-cache"] == "hit"
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_a_missed_announcement_heals_within_thirty_seconds(api_world: ApiWorld) -> None:
     tuned(api_world)
     api_world.tick("eurusd_h1", close=1)
@@ -78,6 +81,7 @@ def test_a_missed_announcement_heals_within_thirty_seconds(api_world: ApiWorld) 
         assert closing_price(client.get(H1)) == 2
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_announcements_missed_while_the_connection_was_lost(api_world: ApiWorld) -> None:
     tuned(api_world)
     api_world.tick("eurusd_h1", close=1)

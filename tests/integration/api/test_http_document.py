@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
@@ -16,6 +17,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.support.api_world import ADMIN_KEY, ApiWorld
+
+pytestmark = pytest.mark.only_on("embedded")
 
 CHECKS = [
     not_a_server_error,

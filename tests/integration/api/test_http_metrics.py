@@ -20,6 +20,8 @@ from tests.support.collector import series
 from tests.support.valkey import Valkey
 from tests.support.world import World
 
+pytestmark = pytest.mark.only_on("embedded")
+
 FIRST = 1767571200  # 2026-01-05 00:00 UTC
 REMOTE = {"X_Forwarded_For": "203.0.113.7"}
 VALUES: dict[str, Any] = {
@@ -166,7 +168,6 @@ def test_others_need_an_admin_key(api_world: ApiWorld) -> None:
         assert running.client().get("/metrics?tables=all").status == 400
 
 
-@pytest.mark.only_on("embedded")
 def test_a_proxy_on_the_same_machine_is_nobody_local(api_world: ApiWorld, tmp_path: Path) -> None:
     answer_with(api_world, VALUES)
     with api_world.command(tmp_path, API_TRUSTED_PROXIES="127.0.0.1") as command:
@@ -195,6 +196,7 @@ def test_scrapes_are_not_counted_by_the_rate_limit_and_are_no_part_of_the_docume
         assert "/metrics" not in admin.get("/openapi.json").json["paths"]
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_the_warehouse_answers_for_every_metric_with_the_role_of_the_api(world: World, tenants: Tenants) -> None:
     world.uri = tenants.pipeline
     world.collector.write("EURUSD", series(FIRST, 300))

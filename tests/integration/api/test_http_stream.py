@@ -11,6 +11,8 @@ import pytest
 from tests.support.api_world import ADMIN_KEY, FREE_KEY, PRO_KEY, ApiWorld, Clock, Listening, Running, later
 from tests.support.services import await_that
 
+pytestmark = pytest.mark.only_on("embedded")
+
 
 def content(stream: Listening) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(stream.event()["data"])

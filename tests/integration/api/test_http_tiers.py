@@ -10,6 +10,8 @@ from tests.support.api_world import FREE_KEY, PRO_KEY, PROJECT, ApiWorld, Client
 from tests.support.services import await_that
 from tests.support.valkey import Valkey
 
+pytestmark = pytest.mark.only_on("embedded")
+
 FREE_SYMBOLS = {"btcusd", "eurusd", "usdjpy", "us30", "xauusd"}
 FREE_TIMEFRAMES = {"H1", "H4", "D1"}
 SPELLINGS = ("{}", "{}.i", "{}.PRO", "{}m", "%20{}", "{}.RAW")

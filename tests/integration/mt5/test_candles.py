@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
 from tests.support.collector import bar, series
 from tests.support.world import World
 
@@ -11,6 +13,9 @@ EMPTY_VALUE = 1.7976931348623157e308
 
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
 HOUR = 3600
+
+of_the_file = pytest.mark.only_on("embedded")
+"""The subject is how the file is read, or a setting: nothing that another Postgres could do differently."""
 
 
 def test_first_load_of_all_symbols(world: World) -> None:
@@ -74,6 +79,7 @@ def test_late_rows_and_corrections_within_the_lookback_land(world: World) -> Non
     assert "2 changed" in world.sync_and_check()
 
 
+@of_the_file
 def test_lookback_is_a_setting(world: World) -> None:
     world.collector.write("EURUSD", series(MONDAY, 48))
     world.sync_and_check()
@@ -93,6 +99,7 @@ def test_rows_beyond_the_cap_are_pruned(small_world: World) -> None:
     assert world.query("select count(*) from eurusd_m5") == [(20,)]
 
 
+@of_the_file
 def test_the_cap_can_be_raised_and_lowered(world: World) -> None:
     world.collector.load_many("EURUSD", series(MONDAY, 200))
     world.sync_and_check()
@@ -105,6 +112,7 @@ def test_the_cap_can_be_raised_and_lowered(world: World) -> None:
     world.sync("--test")
 
 
+@of_the_file
 def test_an_environment_that_differs_from_the_warehouse_prunes_nothing(small_world: World) -> None:
     world = small_world
     world.collector.write("EURUSD", series(MONDAY, 60))
@@ -129,6 +137,7 @@ def test_a_row_older_than_the_cap_is_not_written_and_pruned_again_and_again(smal
     assert world.query("select xmin::text, ctid::text, timestamp from eurusd_m5 order by timestamp") == before
 
 
+@of_the_file
 def test_bad_symbol_tables_stop_no_other(world: World) -> None:
     world.collector.drop("AUDJPY")
     world.collector.execute("alter table AUDUSD drop column zigzag")
@@ -151,6 +160,7 @@ def test_bad_symbol_tables_stop_no_other(world: World) -> None:
     world.sync_and_check()
 
 
+@of_the_file
 def test_a_damaged_table_fails_alone(world: World) -> None:
     for table in ("EURUSD", "GBPUSD", "USDJPY"):
         world.collector.load_many(table, series(MONDAY, 300))
@@ -166,6 +176,7 @@ def test_a_damaged_table_fails_alone(world: World) -> None:
     assert world.query("select count(*) from eurusd_m5 union all select count(*) from gbpusd_m5") == [(300,), (0,)]
 
 
+@of_the_file
 def test_seconds_are_cut_and_the_newest_row_of_a_minute_counts(world: World) -> None:
     world.collector.write(
         "EURUSD", [bar(MONDAY), bar(MONDAY + 20), bar(MONDAY + 59), bar(MONDAY + 60), bar(MONDAY + 307)]
@@ -196,6 +207,7 @@ def test_a_bar_that_turns_bad_disappears_and_comes_back_when_it_is_good_again(sm
     assert world.query("select bar_key, original from ops.rejected_bars") == [(str(MONDAY + 24 * 300 + 30), "abc")]
 
 
+@of_the_file
 def test_resolved_rejects_stay_on_record(world: World) -> None:
     world.collector.write("EURUSD", [bar(MONDAY, tema="abc")])
     world.sync_and_check()
@@ -218,6 +230,7 @@ def test_a_bar_from_the_future_does_not_hide_the_present(world: World) -> None:
     assert "0 models built" in world.sync()
 
 
+@of_the_file
 def test_tables_in_another_case_with_a_suffix_or_of_no_symbol(world: World) -> None:
     for table, other in {"EURUSD": "eurusd", "GBPUSD": "GBPUSD.pro", "USDJPY": "usdjpym"}.items():
         world.collector.drop(table)
@@ -230,6 +243,7 @@ def test_tables_in_another_case_with_a_suffix_or_of_no_symbol(world: World) -> N
     assert "ignored tables: XAUUSD.raw, settings" in printed
 
 
+@of_the_file
 def test_two_tables_that_claim_one_symbol_are_not_mixed(world: World) -> None:
     world.collector.drop("EURUSD")
     world.collector.create(["EURUSD.i", "EURUSDm"])
@@ -237,6 +251,7 @@ def test_two_tables_that_claim_one_symbol_are_not_mixed(world: World) -> None:
     assert "EURUSD: several tables claim this symbol: EURUSD.i, EURUSDm" in world.sync_and_check(code=1)
 
 
+@of_the_file
 def test_a_table_without_primary_key_keeps_the_row_written_last(world: World) -> None:
     world.collector.execute("create table copy as select * from EURUSD")
     world.collector.drop("EURUSD")
@@ -257,6 +272,7 @@ def test_a_table_without_primary_key_keeps_the_row_written_last(world: World) ->
     assert world.query("select close from eurusd_m5") == [(1.7,)]
 
 
+@of_the_file
 def test_no_row_is_lost_where_an_attached_scan_would_lose_one(world: World) -> None:
     world.collector.write("EURUSD", [bar(timestamp) for timestamp in (1, 2, 3, 122_880)])
     world.sync_and_check()

@@ -80,6 +80,7 @@ def test_a_full_refresh_repairs_what_was_tampered_with(world: World) -> None:
     world.check()
 
 
+@pytest.mark.only_on("embedded")
 def test_only_tables_on_whose_grid_something_changed_are_built(world: World) -> None:
     world.collector.write("EURUSD", series(MONDAY, 12))
     world.sync()
@@ -89,6 +90,7 @@ def test_only_tables_on_whose_grid_something_changed_are_built(world: World) -> 
     assert "5 models built" in world.sync_and_check()
 
 
+@pytest.mark.only_on("embedded")
 def test_what_a_failed_build_left_behind_is_built_next_time(world: World) -> None:
     world.collector.write("EURUSD", series(MONDAY, 12))
     world.sync_and_check()
@@ -179,6 +181,7 @@ def test_a_full_refresh_leaves_a_further_column_and_what_stands_on_the_table(wor
     world.check()
 
 
+@pytest.mark.only_on("embedded")
 def test_a_second_run_names_the_first_and_leaves_without_work(world: World) -> None:
     world.collector.write("EURUSD", series(MONDAY, 3))
     with world.connection() as other, other.cursor() as cursor:
@@ -191,6 +194,7 @@ def test_a_second_run_names_the_first_and_leaves_without_work(world: World) -> N
     world.sync_and_check()
 
 
+@pytest.mark.only_on("embedded")
 def test_a_killed_run_is_recorded_as_interrupted_and_made_good(world: World) -> None:
     world.collector.load_many("EURUSD", series(MONDAY, 500))
     process = subprocess.Popen(
@@ -211,6 +215,7 @@ def test_a_killed_run_is_recorded_as_interrupted_and_made_good(world: World) -> 
     assert world.query("select status from ops.sync_runs order by run_id desc limit 2") == [("done",), ("interrupted",)]
 
 
+@pytest.mark.only_on("embedded")
 def test_extracted_at_grows_even_when_the_clock_is_set_back(world: World) -> None:
     world.collector.write("EURUSD", [bar(MONDAY)])
     world.sync()
@@ -221,6 +226,7 @@ def test_extracted_at_grows_even_when_the_clock_is_set_back(world: World) -> Non
     assert stamps == [(False,), (True,)]
 
 
+@pytest.mark.only_on("embedded")
 @pytest.mark.parametrize("column", ["description of a table", "description of a column"])
 def test_a_changed_description_is_written_once(world: World, column: str) -> None:
     world.collector.write("EURUSD", [bar(MONDAY)])
