@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -58,7 +59,7 @@ class RedisStore:
         )
 
     async def get(self, key: str) -> bytes | None:
-        """What is stored under the key in this generation.
+        """What is stored under the key in this generation; None where that is not whole.
 
         Raises:
             RedisAwayError: Redis is away or slow.
@@ -67,12 +68,13 @@ class RedisStore:
         self.generation = generation or b"0"
         if found is None:
             return None
-        stored_in, _, content = found.partition(b" ")
-        return bytes(content) if stored_in == self.generation else None
+        stored_in, _, summed = bytes(found).partition(b" ")
+        sum_, _, content = summed.partition(b" ")
+        return content if stored_in == self.generation and sum_ == _sum_of(content) else None
 
     async def put(self, key: str, content: bytes) -> None:
         """Store under the key; raises as `get`, also where Redis is full."""
-        stored = (self.generation or b"0") + b" " + content
+        stored = b" ".join((self.generation or b"0", _sum_of(content), content))
         await self.run(lambda client: client.set(f"{PREFIX}answer:{key}", stored, ex=KEEP_SECONDS))
 
     async def clear(self) -> None:
@@ -102,3 +104,8 @@ class RedisStore:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _sum_of(content: bytes) -> bytes:
+    """A checksum: other programs can write to this Redis, too, and half an answer must not reach a client."""
+    return b"%08x" % zlib.crc32(content)

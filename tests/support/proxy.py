@@ -19,13 +19,13 @@ NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Context manager: forwards connections to a Postgres until told to fail.
+    """Context manager: forwards connections to a server, usually a Postgres, until told to fail.
 
     A close or a reset strikes all connections there are, once; later ones are forwarded again. A stall holds
     everything, later connections too, until `mend`.
 
     Args:
-        uri: libpq URI of the server, on TCP or a Unix socket.
+        uri: libpq URI of a Postgres, on TCP or a Unix socket; of any other server `host=… port=…`.
     """
 
     def __init__(self, uri: str) -> None:
@@ -43,11 +43,16 @@ class Proxy:
         """How many faults have struck."""
 
     @property
+    def port(self) -> int:
+        """Where the proxy listens, on loopback."""
+        return int(self._listener.getsockname()[1])
+
+    @property
     def uri(self) -> str:
-        """The server's URI, by way of the proxy."""
+        """The Postgres' URI, by way of the proxy."""
         login = ":".join(quote(self._server[name], safe="") for name in ("user", "password") if name in self._server)
         tls = f"?sslmode={self._server['sslmode']}" if "sslmode" in self._server else ""
-        return f"postgresql://{login}@127.0.0.1:{self._listener.getsockname()[1]}/{self._server['dbname']}{tls}"
+        return f"postgresql://{login}@127.0.0.1:{self.port}/{self._server['dbname']}{tls}"
 
     def __enter__(self) -> Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
