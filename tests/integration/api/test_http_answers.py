@@ -9,19 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_world import (
-    ADMIN_KEY,
-    ANSWERS,
-    EXPIRED_KEY,
-    FREE_KEY,
-    PRO_KEY,
-    REVOKED_KEY,
-    START,
-    ApiWorld,
-    Client,
-    Clock,
-    later,
-)
+from tests.support.api_stand_ins import ADMIN_KEY, ANSWERS, EXPIRED_KEY, FREE_KEY, PRO_KEY, REVOKED_KEY
+from tests.support.api_world import START, ApiWorld, Client, Clock, later
 
 pytestmark = pytest.mark.only_on("embedded")
 

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import Server
-from tests.support.api_world import PRO_KEY, ApiWorld, Client, Clock, Got, Running, later
+from tests.support.api_stand_ins import PRO_KEY
+from tests.support.api_world import ApiWorld, Client, Clock, Got, Running, later
 from tests.support.services import await_that
 from tests.support.valkey import Valkey
 

@@ -16,7 +16,8 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tests.support.api_world import ADMIN_KEY, ApiWorld
+from tests.support.api_stand_ins import ADMIN_KEY
+from tests.support.api_world import ApiWorld
 
 pytestmark = pytest.mark.only_on("embedded")
 

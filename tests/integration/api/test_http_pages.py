@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 import pytest
 
 from serve.api.pages.sessions import SESSION_SECONDS, Sessions
-from tests.support.api_world import ADMIN_KEY, EXPIRED_KEY, PRO_KEY, REVOKED_KEY, ApiWorld, Clock, Got
+from tests.support.api_stand_ins import ADMIN_KEY, EXPIRED_KEY, PRO_KEY, REVOKED_KEY
+from tests.support.api_world import ApiWorld, Clock, Got
 
 pytestmark = pytest.mark.only_on("embedded")
 

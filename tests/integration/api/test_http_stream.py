@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_world import ADMIN_KEY, FREE_KEY, PRO_KEY, ApiWorld, Clock, Listening, Running, later
+from tests.support.api_stand_ins import ADMIN_KEY, FREE_KEY, PRO_KEY
+from tests.support.api_world import ApiWorld, Clock, Listening, Running, later
 from tests.support.services import await_that
 
 pytestmark = pytest.mark.only_on("embedded")

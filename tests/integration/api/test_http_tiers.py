@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_world import FREE_KEY, PRO_KEY, PROJECT, ApiWorld, Client, Clock
+from tests.support.api_stand_ins import FREE_KEY, PRO_KEY, PROJECT
+from tests.support.api_world import ApiWorld, Client, Clock
 from tests.support.services import await_that
 from tests.support.valkey import Valkey
 
