@@ -25,6 +25,9 @@ WARM_UP_BARS = {"tema": 42, "hrma": 20, "smma": 14}
 EMPTY_LIST_RATE = 0.05
 """Share of rows on which the collector finds nothing on one side of fractals or of zigzag."""
 
+MOMENTUM_FROM, STRONG_MOMENTUM_FROM = 2.0, 3.0
+"""Standard deviations a bar moves to be a momentum candle, of type 1 (up) or 4 (down), and a strong one, 2 or 5."""
+
 KELTNER_MULTIPLES = {
     "ultra_extreme_upper": 5.0,
     "extreme_upper": 4.0,
@@ -211,8 +214,8 @@ class Chart:
         self._averages.add(close)
         self._update_fractals(time, high, low)
         self._update_zigzag(time, high, low)
-        if abs(deviations) > 2.0:
-            self._add_momentum(deviations)
+        if abs(deviations) > MOMENTUM_FROM:
+            self._add_momentum(time, deviations)
         number, averages = self._count, self._averages
         fractals, zigzag = self._two_sided_texts()
         keltner = self._keltner()
@@ -263,9 +266,10 @@ class Chart:
             self._rising = not self._rising
             self._extreme = (self._count, high if self._rising else low, time)
 
-    def _add_momentum(self, deviations: float) -> None:
-        kind = "bullish" if deviations > 0 else "bearish"
-        self._momentum.append(f'{{"index":{self._count},"type":"{kind}","zscore":{deviations:.2f}}}')
+    def _add_momentum(self, time: int, deviations: float) -> None:
+        strong = abs(deviations) > STRONG_MOMENTUM_FROM
+        kind = (2 if strong else 1) if deviations > 0 else (5 if strong else 4)
+        self._momentum.append(f'{{"time":{time},"type":{kind},"zscore":{deviations:.2f}}}')
         self._momentum_text = f"[{','.join(self._momentum)}]"
 
     def _keltner(self) -> str | None:

@@ -166,7 +166,7 @@ def test_json_has_the_documented_shapes(full_rows: dict[str, list[dict[str, obje
         "zigzag": {("peaks", "bottoms")},
         "horizontal_trendlines": {("peak_1", "bottom_1")},
         "diagonal_trendlines": {("ascending_1", "descending_1")},
-        "momentum_candles": {("index", "type", "zscore")},
+        "momentum_candles": {("time", "type", "zscore")},
     }
     last = json.loads(str(full_rows["EURUSD"][-1]["fractals"]).replace('":]', '":[]'))
     for point in last["peaks"] + last["bottoms"]:
@@ -175,6 +175,23 @@ def test_json_has_the_documented_shapes(full_rows: dict[str, list[dict[str, obje
         bar = full_rows["EURUSD"][point["index"]]
         assert bar["timestamp"] == point["time"]
         assert point["price"] in (bar["high"], bar["low"])
+
+
+def test_a_momentum_candle_names_its_bar(full_rows: dict[str, list[dict[str, object]]]) -> None:
+    bars = {row["timestamp"]: row for row in full_rows["EURUSD"]}
+    texts = {str(row["momentum_candles"]) for row in full_rows["EURUSD"]}
+    points = [point for text in texts if state_of_json(text) == "valid" for point in json.loads(text)]
+    types = {point["time"]: point["type"] for point in points}
+    for point in points:
+        bar = bars[point["time"]]
+        rises = float(str(bar["close"])) > float(str(bar["open"]))
+        assert point["type"] in ((1, 2) if rises else (4, 5)), point
+        if abs(point["zscore"]) != 3:  # written with two decimals
+            assert (point["type"] in (2, 5)) == (abs(point["zscore"]) > 3), point
+        assert abs(point["zscore"]) >= 2, point
+    # of a normal distribution, 4.6 % of the bars are beyond 2 deviations and 0.27 % beyond 3
+    assert 0.04 < len(types) / len(bars) < 0.05
+    assert 0.0013 < sum(kind in (2, 5) for kind in types.values()) / len(bars) < 0.0045
 
 
 def test_keltner_bands_fall_from_the_first_to_the_last(full_rows: dict[str, list[dict[str, object]]]) -> None:
