@@ -52,6 +52,7 @@ if [ "${TRADES:-yes}" = yes ]; then
     ask keyed /api/trades/summary
     ask keyed '/api/trades/completed?limit=10'
     ask keyed /api/trades/equity-curve
+    ask keyed /api/trades/pnl-by-time
     ask keyed /api/trades/exit-reasons
     ask keyed /api/trades/open-lots
 fi

@@ -23,6 +23,23 @@ PAGES = {
     "/accounts": "main[data-ready]",
     "/login": "#key",
 }
+COLOURED_COLUMNS = """(place) => {
+    const found = [];
+    for (const canvas of document.querySelectorAll(`${place} canvas`)) {
+        if (!canvas.width || !canvas.height) continue;
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        for (let x = 0; x < canvas.width; x++) {
+            for (let y = 0; y < canvas.height; y++) {
+                const [red, green, blue] = data.slice(4 * (y * canvas.width + x), 4 * (y * canvas.width + x) + 3);
+                const colour = `${red},${green},${blue}`;
+                const kind = { "38,166,154": "up", "239,83,80": "down" }[colour];
+                if (kind && found.at(-1) !== kind) found.push(kind);
+            }
+        }
+    }
+    return found;
+}"""
+"""Which colours of bars a chart shows, from the left to the right."""
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
 
@@ -57,6 +74,7 @@ SUMS = {
     "total_pnl": 30,
     "total_fees": 1.5,
 }
+COUNTED = {"total_trades": 30, "winning_trades": 20, "total_fees": 0.75}
 ANSWERS: dict[str, dict[str, Any]] = {
     "trades_summary()": {"summary": [SUMS | {"exit_date": "2026-01-05"}]},
     "trades_exit_reasons()": {"exit_reasons": [SUMS]},
@@ -67,6 +85,21 @@ ANSWERS: dict[str, dict[str, Any]] = {
                 "points": [
                     {"time": f"2026-01-05T10:0{minute}:00Z", "cumulative_pnl": total}
                     for minute, total in enumerate([10, 4, 12, 7])
+                ],
+            }
+        ]
+    },
+    "trades_pnl_by_time()": {
+        "markets": [
+            {
+                "market": "linear",
+                "days": [
+                    {"exit_date": "2026-01-02", **COUNTED, "total_pnl": -12.5},
+                    {"exit_date": "2026-01-05", **COUNTED, "total_pnl": 42.5},
+                ],
+                "hours": [
+                    {"exit_hour": 9, **COUNTED, "total_pnl": 50},
+                    {"exit_hour": 23, **COUNTED, "total_pnl": -20.25},
                 ],
             }
         ]
@@ -184,6 +217,32 @@ def test_trades_and_their_csv(trading: Site, visit: Open, tmp_path: Path) -> Non
     assert [row["trade_id"] for row in rows] == [each["trade_id"] for each in TRADES]
     assert rows[0]["exit_reason"] == "signal, or stop"
     assert (rows[0]["net_pnl"], rows[1]["bot_id"]) == ("-2.5", "'=bot")
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("dark", "desktop"), ("light", "phone")])
+def test_profit_by_day_and_by_hour(
+    trading: Site,  # noqa: ARG001
+    visit: Open,
+    scheme: Literal["dark", "light"],
+    size: str,
+) -> None:
+    page = visit("/trades", "ADMIN", scheme, size).page
+    page.wait_for_selector("main[data-ready]")
+    rows = {
+        name: [row.split("\t") for row in page.locator(f"#{name} tbody tr").all_inner_texts()]
+        for name in ("days", "hours")
+    }
+    assert rows["days"] == [
+        ["2026-01-05", "30", "66.7 %", "42.50", "0.75"],
+        ["2026-01-02", "30", "66.7 %", "-12.50", "0.75"],
+    ]
+    assert rows["hours"] == [
+        ["09:00", "30", "66.7 %", "50.00", "0.75"],
+        ["23:00", "30", "66.7 %", "-20.25", "0.75"],
+    ]
+    assert page.locator("#hours tbody .down").inner_text() == "-20.25"
+    assert page.evaluate(COLOURED_COLUMNS, "#days-chart") == ["down", "up"]
+    assert page.evaluate(COLOURED_COLUMNS, "#hours-chart") == ["up", "down"]
 
 
 def test_pages_of_other_tiers_say_so(visit: Open) -> None:

@@ -216,6 +216,7 @@ TRADES = (
     "api.trades_summary()",
     "api.trades_completed(10, 0)",
     "api.trades_equity_curve()",
+    "api.trades_pnl_by_time()",
     "api.trades_exit_reasons()",
     "api.trades_open_lots()",
 )

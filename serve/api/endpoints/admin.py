@@ -49,6 +49,7 @@ async def clear_cache(request: Request) -> Response:
 ONE_VALUE: tuple[tuple[str, Query, str], ...] = (
     ("/api/trades/summary", b"select api.trades_summary()", "Totals of the completed trades."),
     ("/api/trades/equity-curve", b"select api.trades_equity_curve()", "Realised profit over time."),
+    ("/api/trades/pnl-by-time", b"select api.trades_pnl_by_time()", "Realised profit by day and by hour of exit."),
     ("/api/trades/exit-reasons", b"select api.trades_exit_reasons()", "Completed trades by exit reason."),
     ("/api/trades/open-lots", b"select api.trades_open_lots()", "What is still open."),
     ("/api/accounts", b"select api.accounts()", "MT5 accounts: balances, positions, failures."),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
+from collections.abc import Sequence
 from contextlib import closing
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +22,7 @@ from tests.support.accounts_world import AccountsWorld
 from tests.support.bybit_world import BybitWorld
 from tests.support.collector import SYMBOLS, series
 from tests.support.fake_mt5 import info, position, trade
+from tests.support.fifo_oracle import Execution
 from tests.support.trade_house import TABLES, fill
 from tests.support.world import World
 
@@ -176,7 +180,13 @@ def trades(bybit_world: BybitWorld) -> BybitWorld:
         fill(9, "Buy", 1, 10, symbol="SOLUSDT", category="spot", feeCurrency="SOL"),
         fill(10, "Sell", 1, 10, symbol="SOLUSDT", category="spot", minute=24 * 60),
     ]
-    with bybit_world.connection() as connection, connection.cursor() as cursor:
+    land(bybit_world, fills)
+    return bybit_world
+
+
+def land(world: BybitWorld, fills: Sequence[Execution]) -> None:
+    """Put fills into staging and refresh the trades."""
+    with world.connection() as connection, connection.cursor() as cursor:
         execute_values(
             cursor,
             "insert into staging.bybit_executions (exec_id, category, exec_time, payload, extracted_at) values %s",
@@ -185,7 +195,6 @@ def trades(bybit_world: BybitWorld) -> BybitWorld:
         cursor.execute("select error from ops.refresh(%s)", (list(TABLES),))
         assert cursor.fetchall() == [(None,), (None,)]
         connection.commit()
-    return bybit_world
 
 
 def test_trades_without_any(bybit_world: BybitWorld) -> None:
@@ -193,6 +202,7 @@ def test_trades_without_any(bybit_world: BybitWorld) -> None:
         "summary": "trades_summary()",
         "trades": "trades_completed(10, 0)",
         "curves": "trades_equity_curve()",
+        "markets": "trades_pnl_by_time()",
         "exit_reasons": "trades_exit_reasons()",
         "open_lots": "trades_open_lots()",
     }.items():
@@ -230,6 +240,63 @@ def test_the_equity_curve_adds_up_what_is_in_one_currency(trades: BybitWorld) ->
     [inverse] = curves["inverse BTCUSD"]
     assert inverse["net_pnl"] == inverse["cumulative_pnl"] == Decimal("0.05")
     assert [each["net_pnl"] for each in curves["spot SOLUSDT"]] == [0]
+
+
+def test_profit_by_day_and_by_hour(trades: BybitWorld) -> None:
+    found = answer(trades, "api.trades_pnl_by_time()")
+    assert [each["market"] for each in found["markets"]] == ["inverse BTCUSD", "linear", "spot SOLUSDT"]
+    assert found["total_count"] == 3
+    # by hand: 12 - 10 - 0.1, 9 - 10, and 100.25 - 100; a trade without profit is none that won
+    totals = {"total_trades": 3, "winning_trades": 2, "total_pnl": Decimal("1.15"), "total_fees": Decimal("0.1")}
+    assert found["markets"][1]["days"] == [{"exit_date": "2025-01-06", **totals}]
+    assert found["markets"][1]["hours"] == [{"exit_hour": 0, **totals}]
+    [spot] = found["markets"][2]["days"]
+    assert (spot["exit_date"], spot["total_trades"], spot["winning_trades"]) == ("2025-01-07", 1, 0)
+
+
+def test_profit_by_day_and_by_hour_of_many_trades(bybit_world: BybitWorld) -> None:
+    rng = random.Random(8)
+    legs = []
+    for number in range(0, 400, 2):
+        minute = rng.randrange(4 * 1440)
+        price = rng.randrange(90, 110)
+        traded = rng.choice(({"symbol": "BTCUSDT"}, {"symbol": "ETHUSDT"}, {"symbol": "SOLUSDT", "category": "spot"}))
+        legs += [
+            fill(number, "Buy", 1, price, minute=minute, execFee="0.01", **traded),
+            fill(number + 1, "Sell", 1, price + rng.randrange(-3, 4), minute=minute + rng.randrange(600), **traded),
+        ]
+    land(bybit_world, legs)
+    rows = bybit_world.query(
+        "select category, symbol, extract(epoch from exit_time)::bigint, net_pnl, total_commission"
+        " from trading.completed_trades"
+    )
+    assert len(rows) > 150
+    days: dict[tuple[str, str], list[Decimal]] = {}
+    hours: dict[tuple[str, int], list[Decimal]] = {}
+    fees = Decimal(0)
+    for category, symbol, second, pnl, fee in rows:
+        market = "linear" if symbol in ("BTCUSDT", "ETHUSDT") else f"{category} {symbol}"
+        exited = datetime.fromtimestamp(second, timezone.utc)
+        days.setdefault((market, exited.date().isoformat()), []).append(pnl)
+        hours.setdefault((market, exited.hour), []).append(pnl)
+        fees += fee
+    markets = answer(bybit_world, "api.trades_pnl_by_time()")["markets"]
+    for kind, key, expected in (("days", "exit_date", days), ("hours", "exit_hour", hours)):
+        shown = {(market["market"], each[key]): each for market in markets for each in market[kind]}
+        assert {place: each["total_trades"] for place, each in shown.items()} == {
+            place: len(profits) for place, profits in expected.items()
+        }
+        assert {place: each["total_pnl"] for place, each in shown.items()} == {
+            place: sum(profits) for place, profits in expected.items()
+        }
+        assert {place: each["winning_trades"] for place, each in shown.items()} == {
+            place: sum(profit > 0 for profit in profits) for place, profits in expected.items()
+        }
+        assert sum(each["total_fees"] for each in shown.values()) == fees
+        order = [[each[key] for each in market[kind]] for market in markets]
+        assert order == [sorted(each) for each in order]
+    assert len(days) >= 8
+    assert len(hours) > 24
 
 
 def test_summary_exit_reasons_and_open_lots_are_the_marts(trades: BybitWorld) -> None:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.only_on("embedded")
 ADMIN_PATHS = {
     "/api/trades/summary": "trades_summary",
     "/api/trades/equity-curve": "trades_equity_curve",
+    "/api/trades/pnl-by-time": "trades_pnl_by_time",
     "/api/trades/exit-reasons": "trades_exit_reasons",
     "/api/trades/open-lots": "trades_open_lots",
     "/api/trades/completed?limit=5&offset=10": "trades_completed",

@@ -1,12 +1,8 @@
-{#
-    Sums need one currency: linear contracts settle in dollar coins and are added up; an inverse contract pays in its
-    coin and a spot pair in its quote, so each is a market of its own.
-#}
 with
 
 exits as (
     select
-        case when category = 'linear' then category else category || ' ' || symbol end as market,
+        {{ trade_market() }} as market,
         exit_time,
         sum(net_pnl) as net_pnl
     from {{ all_rows_of(ref('completed_trades')) }}

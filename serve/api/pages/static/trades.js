@@ -1,13 +1,19 @@
 // The page /trades, for admin keys. Sums stay within a market, because each market has one currency.
 
+import { BarChart } from "./bar_chart.js";
 import { LineChart } from "./line_chart.js";
 import { api, byId, duration, element, showFailure, utc } from "./page.js";
 import { direction, fill, number } from "./tables.js";
 
 const PAGE = 50; // trades shown at once
 const CSV_PAGE = 1000; // trades of one request for the CSV file
+const DAY = 86400, HOUR = 3600;
 
+/** The time of day, `13:00`. */
+const clock = (time) => utc(time).slice(11);
 const equity = new LineChart(byId("equity"), { area: true });
+const days = new BarChart(byId("days-chart"), (time) => utc(time).slice(0, 10));
+const hours = new BarChart(byId("hours-chart"), clock);
 let answers = null;
 let offset = 0;
 
@@ -44,12 +50,33 @@ function totals(rows, key) {
   return [...found.values()].sort((one, other) => other.total_pnl - one.total_pnl);
 }
 
+/** Every day from the first to the last, with its sum where there is one. */
+function everyDay(rows) {
+  const sums = new Map(rows.map((row) => [Date.parse(row.exit_date) / 1000, Number(row.total_pnl)]));
+  const points = [];
+  const [first, last] = [Math.min(...sums.keys()), Math.max(...sums.keys())];
+  for (let time = first; time <= last; time += DAY) points.push({ time, value: sums.get(time) });
+  return points;
+}
+
+/** All 24 hours, with their sums where there are trades. */
+function everyHour(rows) {
+  const sums = new Map(rows.map((row) => [row.exit_hour, Number(row.total_pnl)]));
+  return Array.from({ length: 24 }, (_, hour) => ({ time: hour * HOUR, value: sums.get(hour) }));
+}
+
 function showMarket() {
   const market = byId("market").value;
   const ofMarket = (rows) => rows.filter((row) => marketOf(row) === market);
   const summary = ofMarket(answers.summary);
   fill(byId("bots"), [{ head: "Bot", of: (row) => row.bot_id }, ...counts, pnl, fees], totals(summary, "bot_id"));
   fill(byId("reasons"), [{ head: "Exit reason", of: (row) => row.exit_reason }, ...counts, pnl, fees], totals(ofMarket(answers.reasons), "exit_reason"));
+
+  const byTime = answers.byTime.find((each) => each.market === market) ?? { days: [], hours: [] };
+  fill(byId("days"), [{ head: "Day", of: (row) => row.exit_date }, ...counts, pnl, fees], byTime.days.toReversed());
+  fill(byId("hours"), [{ head: "Hour", of: (row) => clock(row.exit_hour * HOUR) }, ...counts, pnl, fees], byTime.hours);
+  days.show(everyDay(byTime.days));
+  hours.show(everyHour(byTime.hours));
 
   // the chart takes one value a second: the last one
   const bySecond = new Map();
@@ -122,10 +149,10 @@ function turn(pages) {
 
 async function open() {
   try {
-    const [{ summary }, { exit_reasons }, { curves }] = await Promise.all(
-      ["summary", "exit-reasons", "equity-curve"].map((name) => api(`/api/trades/${name}`)),
+    const [{ summary }, { exit_reasons }, { curves }, { markets }] = await Promise.all(
+      ["summary", "exit-reasons", "equity-curve", "pnl-by-time"].map((name) => api(`/api/trades/${name}`)),
     );
-    answers = { summary, reasons: exit_reasons, curves };
+    answers = { summary, reasons: exit_reasons, curves, byTime: markets };
     byId("market").append(...curves.map(({ market }) => element("option", { value: market, text: market })));
     showMarket();
     await showPage();
