@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from collector.simulator import write_demo_data
+from extract.settings import SQL
 from tests.integration.signals.generated import speak
 from tests.support.world import World
 
@@ -258,3 +260,21 @@ def test_a_reader_needs_no_right_to_staging_or_ops(hours: World) -> None:
         cursor.execute("select count(*) from signals.confluence_history('eurusd', now(), now(), '1 day')")
         assert cursor.fetchall() == [(1,)]
     hours.execute("drop owned by chart_reader; drop role chart_reader")
+
+
+@pytest.mark.only_on("embedded")
+def test_every_momentum_candle_of_the_demo_is_one_of_its_bars(world: World) -> None:
+    """The chart colours a bar whose time a momentum candle has."""
+    path = world.directory / "demo.db"
+    end = datetime(2025, 1, 8, 12, 3, tzinfo=timezone.utc)
+    write_demo_data(path, symbols=["EURUSD"], days=2, end=end, schema_sql=SQL / "sqlite_schema.sql")
+    world.settings["SQLITE_PATH"] = str(path)
+    world.sync()
+    answered = data(world, timeframe="M5")
+    bars = {bar["time"]: bar for bar in answered["ohlc"]}
+    momentum = answered["momentum_candles"]
+    assert len(bars) == 576
+    assert 10 < len(momentum) < 50
+    for point in momentum:
+        bar = bars[point["time"]]
+        assert point["type"] in ((1, 2) if bar["close"] > bar["open"] else (4, 5)), point
