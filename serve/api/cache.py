@@ -83,7 +83,7 @@ class Counters:
     misses: int = 0
     stale: int = 0
     rebuilt: int = 0
-    """Answers built because their tables had changed, before anybody asked."""
+    """Answers built because their tables had changed, and that nobody had asked for yet."""
 
 
 class Cache:
@@ -131,7 +131,8 @@ class Cache:
         """
         self._note(question)
         try:
-            answer = self._from_memory(question, await self._versions.of(question.tables)) or await self._fly(question)
+            version = await self._versions.of(question.tables)
+            answer = self._from_memory(question, version) or await self._fly(question, version)
         except UnavailableError:
             kept = await self._last_good(question)
             if kept is None:
@@ -156,7 +157,9 @@ class Cache:
             async with places:
                 try:
                     version = await self._versions.of(question.tables)
-                    if self._from_memory(question, version) is None and (await self._fly(question)).outcome == "miss":
+                    if self._from_memory(question, version) or self._flight(question, version) in self._flights:
+                        return  # a request has built it, or does
+                    if (await self._fly(question, version)).outcome == "miss":
                         self.counters.rebuilt += 1
                 except Exception as error:  # whoever asks next is told
                     log.debug("not rebuilt: %s: %s", question.key, error)
@@ -184,9 +187,12 @@ class Cache:
         self._kept.clear()
         self.memory_bytes = 0
 
-    async def _fly(self, question: Question) -> Answer:
-        version = await self._versions.of(question.tables)
-        return await self._flights.run(f"{question.key} {version}", lambda: self._find_or_build(question, version))
+    def _flight(self, question: Question, version: str) -> str:
+        return f"{question.key} {version}"
+
+    async def _fly(self, question: Question, version: str) -> Answer:
+        flight = self._flight(question, version)
+        return await self._flights.run(flight, lambda: self._find_or_build(question, version))
 
     async def _find_or_build(self, question: Question, version: str) -> Answer:
         shared = await self._from_redis(question)

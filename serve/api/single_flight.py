@@ -24,6 +24,10 @@ class SingleFlight(Generic[Result]):
             flight.add_done_callback(lambda done: self._land(key, done))
         return await asyncio.shield(flight)
 
+    def __contains__(self, key: str) -> bool:
+        """Whether the work with this key is being done."""
+        return key in self._flights
+
     def _land(self, key: str, flight: asyncio.Future[Result]) -> None:
         del self._flights[key]
         if not flight.cancelled():

@@ -127,6 +127,31 @@ def test_hot_answers_are_built_before_anybody_asks(api_world: ApiWorld) -> None:
         assert running.api.cache.counters.rebuilt == 2
 
 
+def test_an_answer_that_a_request_builds_is_not_built_again(api_world: ApiWorld) -> None:
+    tuned(api_world)
+    api_world.tick("eurusd_h1", "usdjpy_h1", close=1)
+    clock = Clock()
+    with api_world.serving(clock) as running, ThreadPoolExecutor(1) as pool:
+        client = running.client()
+        client.get(H1)
+        client.get("/api/indicators/usdjpy/h1")
+        api_world.slow_down(2)
+        api_world.tick("eurusd_h1", "usdjpy_h1", close=2, synced_at=later(30), announced=False)
+        clock.ahead += 31
+        asked = pool.submit(client.get, H1)
+        building = (
+            "select count(*) from pg_stat_activity where query like 'select api.indicators%' and state = 'active'"
+        )
+        await_that(lambda: api_world.query(building) == [(1,)], "request that builds its answer", 10)
+        api_world.announce(["eurusd_h1", "usdjpy_h1"], later(30))
+        await_that(
+            lambda: running.api.cache.counters.rebuilt > 0 and not running.api._rebuilding, "end of the rebuilding", 20
+        )
+        assert running.api.cache.counters.rebuilt == 1  # usdjpy, for which nobody has asked again
+        assert (asked.result().headers["x-cache"], closing_price(asked.result())) == ("miss", 2)
+        assert client.get("/api/indicators/usdjpy/h1").headers["x-cache"] == "hit"
+
+
 def test_unchanged_answers_do_not_touch_postgres(api_world: ApiWorld) -> None:
     tuned(api_world)
     api_world.tick("eurusd_h1")
