@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from benchmarks.http_load import Load, load
 from benchmarks.server import embedded_server, timed
 from benchmarks.source import Source
 from extract.settings import SQL, load_project
+from tests.support.servers import free_port
 
 HERE = Path(__file__).resolve().parent
 BARS = "/api/indicators/EURUSD/M5?limit=1000"
@@ -51,13 +51,6 @@ def running(command: Sequence[str], environment: Mapping[str, str], port: int) -
             yield psutil.Process(process.pid)
         finally:
             process.terminate()
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def add_keys(uri: str) -> None:
