@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import ipaddress
 import logging
 import os
@@ -21,6 +22,9 @@ GRACE_SECONDS = 5
 UNANSWERED_MS = 30_000
 """A connection whose client has not taken what was sent for so long is closed by the kernel."""
 BACKLOG = 2048
+ACCEPTED_AT_ONCE = 16
+"""Connections. The event loop takes one for each listening socket before it serves requests again, so under load many
+new clients would wait for each other."""
 
 
 @click.command()
@@ -85,7 +89,9 @@ def serve(host: str, port: int, background: bool, stop: bool) -> None:
         forwarded_allow_ips=own.api_trusted_proxies,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    Server(config).run(sockets=[listening])
+    # what the start has left behind lives as long as the process: a full collection of it would halt all requests
+    gc.freeze()
+    Server(config).run(sockets=[listening, *(listening.dup() for _ in range(ACCEPTED_AT_ONCE - 1))])
 
 
 def _behind_the_shell(host: str, port: int, stop: bool) -> None:
