@@ -55,6 +55,7 @@ def serve(host: str, port: int, background: bool, stop: bool) -> None:
     import uvicorn
 
     from serve.api.app import create_app
+    from serve.api.http import Http
 
     app = create_app(own, dsn, project)
 
@@ -79,7 +80,7 @@ def serve(host: str, port: int, background: bool, stop: bool) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="h11",
+        http=Http,
         ws="none",
         lifespan="on",
         log_config=None,

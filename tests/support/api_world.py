@@ -23,6 +23,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from serve.api.app import create_app
+from serve.api.http import Http
 from serve.api.service import Api
 from serve.api.settings import ApiSettings
 from tests.support.api_stand_ins import make_template
@@ -185,7 +186,7 @@ class ApiWorld:
         if "redis_url" in settings:
             settings["redis_url"] = SecretStr(settings["redis_url"])
         app = create_app(ApiSettings(**settings), dsn or self.uri, clock=clock)
-        config = uvicorn.Config(app, log_config=None, ws="none", http="h11", lifespan="on", timeout_graceful_shutdown=2)
+        config = uvicorn.Config(app, log_config=None, ws="none", http=Http, lifespan="on", timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import socket
 from pathlib import Path
@@ -326,3 +327,20 @@ def test_keys_that_do_not_hold(api_world: ApiWorld) -> None:
         assert running.client().get("/api/symbols", X_API_Key=PRO_KEY).json["tier"] == "PRO"
         assert running.client().get("/api/symbols", Authorization=f"bearer  {PRO_KEY} ").json["tier"] == "PRO"
         assert running.client(FREE_KEY).get("/api/symbols").json["tier"] == "FREE"
+
+
+def test_a_head_that_does_not_end_is_refused(api_world: ApiWorld) -> None:
+    with api_world.serving() as running, socket.create_connection(("127.0.0.1", running.port), 10) as connection:
+        connection.sendall(b"GET /api/symbols HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 66_000)
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def test_many_requests_of_one_connection_may_be_longer_than_one_head(api_world: ApiWorld) -> None:
+    request = b"GET /api/symbols HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 30_000 + b"\r\n\r\n"
+    with api_world.serving() as running, socket.create_connection(("127.0.0.1", running.port), 10) as connection:
+        answers = connection.makefile("rb")
+        for _ in range(5):
+            connection.sendall(request)
+            assert answers.readline().startswith(b"HTTP/1.1 200 ")
+            headers = dict(line.lower().rstrip().split(b": ", 1) for line in iter(answers.readline, b"\r\n"))
+            assert json.loads(answers.read(int(headers[b"content-length"])))["success"] is True
