@@ -130,7 +130,7 @@ def test_a_run_that_stalls_and_is_reset_leaves_no_lock(proxied: tuple[World, Pro
 HANGING = """
 import os, socket, sys
 from pathlib import Path
-from extract.service import starting_anew_after
+from extract.process_control import starting_anew_after
 
 print("begun by", os.getpid(), sys.argv[1:], flush=True)
 silent = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
