@@ -100,6 +100,14 @@ class Settings(EnvironmentSettings):
     )
     sync_interval_seconds: int = Field(default=30, ge=1, description="Seconds between the ticks of `tradehouse run`.")
     dbt_threads: int = Field(default=4, ge=1, description="How many models dbt builds at once.")
+    alert_urls: SecretStr | None = Field(
+        default=None,
+        description="Where the services send alerts: URLs of Apprise (Telegram, mail, webhook, …), separated by blanks "
+        "or commas; without them no alert is sent.",
+    )
+    alert_after: int = Field(
+        default=300, ge=0, description="Seconds that a trouble must last before the service sends an alert."
+    )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR; DEBUG also keeps dbt's own log."
     )

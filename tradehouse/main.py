@@ -13,6 +13,7 @@ import click
 
 from extract.errors import LockHeldError, TradehouseError
 from tradehouse.accounts_commands import accounts
+from tradehouse.alert_commands import alerts
 from tradehouse.api_key_commands import api_keys
 from tradehouse.bybit_commands import bybit
 from tradehouse.mt5_commands import demo_data, mt5, reconcile, run, sync
@@ -55,6 +56,7 @@ def main() -> None:
 
 for command in (sync, run, status, reconcile, query, shell, demo_data, rejects, warehouse, env, mt5, bybit, accounts):
     main.add_command(command)
+main.add_command(alerts)
 main.add_command(api_keys)
 main.add_command(serve)
 for name in SOURCES:
