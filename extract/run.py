@@ -172,7 +172,7 @@ class Runner(Generic[R]):
             WarehouseError: the warehouse cannot be used, or fails inside the block.
         """
         deadline = time.monotonic() + patience
-        warehouse, connection = self._connect(command)
+        warehouse, connection = self.connect(command)
         name = self.source.name
         try:
             with holding_run_lock(connection, name):
@@ -306,7 +306,7 @@ class Runner(Generic[R]):
 
     def record_tests(self, started_at: datetime, result: TransformResult) -> None:
         """Record a build that `start_tests` started. The next run refreshes all tables if a model failed there."""
-        warehouse, connection = self._connect("build")
+        warehouse, connection = self.connect("build")
         try:
             Run.record_past(
                 connection,
@@ -336,7 +336,8 @@ class Runner(Generic[R]):
             self._duckdb.close()
         self._duckdb = None
 
-    def _connect(self, command: str) -> tuple[Warehouse, Connection]:
+    def connect(self, command: str) -> tuple[Warehouse, Connection]:
+        """The kept connection, opened under the name of the command if there is none. Errors: as `warehouse`."""
         warehouse = self.warehouse
         if self._connection is None:
             self._connection = warehouse.connect(command, autocommit=True)

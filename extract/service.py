@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -24,6 +24,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from extract.alerts import Alerts
 from extract.dbt_runner import DbtProcess
 from extract.errors import LockHeldError, SourceError, TradehouseError, WarehouseUnavailableError
 from extract.process_control import starting_anew_after, stopping_on_signals
@@ -59,6 +60,7 @@ class Service:
 
     Attributes:
         runner: runs the source.
+        alerts: tells people of troubles.
         command: the name of its runs in the run records.
         every: seconds from the start of one tick to the start of the next.
         test_every: seconds between builds with every dbt test, which run beside the ticks; 0: never.
@@ -68,6 +70,7 @@ class Service:
     """
 
     runner: Runner[Any]
+    alerts: Alerts
     command: str
     every: float
     test_every: float
@@ -80,6 +83,9 @@ class Service:
     _quiet_until: float = 0.0
     _test_troubles: set[str] = field(default_factory=set)
     _notes: set[str] = field(default_factory=set)
+    _reachable: bool = False  # whether the last run reached the warehouse and held the lock
+    _complete: bool = False  # whether a tick has read the whole source
+    _to_look_at: set[str] = field(default_factory=lambda: {"tick", "tests"})
 
     def run(self) -> None:
         """Tick until stopped. No error of the source, the warehouse or the project ends the service."""
@@ -87,6 +93,7 @@ class Service:
         log.info("running every %g s, %s; SIGTERM ends after the current step", self.every, tests)
         if not self.test_every:
             self._next_tests = math.inf
+            self._to_look_at.discard("tests")
         due = time.monotonic()
         while not self.stop.is_set():
             with starting_anew_after(self.stalled_after):
@@ -100,6 +107,8 @@ class Service:
             self._wait(due)
         if self._tests is not None:
             self._tests.process.end()
+        self.alerts.close()
+        self._keep_alerts()
         self.runner.disconnect()
         log.info("stopped")
 
@@ -107,7 +116,9 @@ class Service:
         """Wait for the next tick; tests that end meanwhile are reported at once."""
         while not self.stop.is_set() and time.monotonic() < due:
             self._collect_tests()
-            self.stop.wait(max(0.0, min(due - time.monotonic(), 1.0 if self._tests else due)))
+            self._keep_alerts()
+            busy = self._tests or (self._reachable and self.alerts.is_pending)
+            self.stop.wait(max(0.0, min(due - time.monotonic(), 1.0 if busy else due)))
 
     def _tick(self, started: float) -> None:
         if started < self._quiet_until:
@@ -125,6 +136,22 @@ class Service:
             self._next_tests = time.monotonic() + self.test_every
             with self._enduring("tests"):
                 self._tests = _BackgroundTests(self.runner.start_tests())
+        if self._complete:
+            self._looked_at("tick")
+
+    def _looked_at(self, step: str) -> None:
+        """Once each step has had its turn, a trouble that an earlier process recorded and nobody has seen has ended."""
+        self._to_look_at.discard(step)
+        if not self._to_look_at:
+            self.alerts.settle()
+
+    def _keep_alerts(self) -> None:
+        """Write down what people have been told of, if there is news and the last run reached the warehouse."""
+        if self._reachable and self.alerts.is_unwritten:
+            self._reachable = False
+            with starting_anew_after(self.stalled_after), self._enduring("alerts"):
+                self.alerts.keep(*self.runner.connect(self.command))
+                self._reachable = True
 
     @property
     def _in_order(self) -> bool:
@@ -132,6 +159,7 @@ class Service:
         return not {"run", "lock"} & self._trouble.keys()
 
     def _run(self, deadline: float) -> Outcome[Any]:
+        self._reachable = True
         try:
             outcome = self.runner.run(
                 self.command,
@@ -140,11 +168,19 @@ class Service:
                 stop=self.stop,
             )
         except WarehouseUnavailableError:
+            self._reachable = False
             self.runner.disconnect()
+            raise
+        except LockHeldError:
+            self._reachable = False
             raise
         except SourceError as error:
             self._keep_quiet(error.pause)
             raise
+        finally:
+            if self._reachable:
+                with suppress(TradehouseError):  # `keep` says why
+                    self.alerts.recall(*self.runner.connect(self.command))
         self._keep_quiet(outcome.reading.pause)
         return outcome
 
@@ -177,10 +213,12 @@ class Service:
                 result.tests_passed,
                 f", {len(result.failed)} failed" if result.failed else "",
             )
+            self._looked_at("tests")
 
     def _report(self, outcome: Outcome[Any]) -> None:
         """Log what was done, and each problem when it starts and when it ends."""
         reading, transform = outcome.reading, outcome.transform
+        self._complete = self._complete or not reading.error
         troubles = {**reading.failed, **transform.failed}
         looked_at = {*reading.parts, *transform.built, "source"}
         if reading.error:
@@ -241,6 +279,7 @@ class Service:
         """Log a problem once, however long it lasts."""
         if self._trouble.get(name) != text:
             self._trouble[name] = text
+            self.alerts.note(name, text)
             log.error("%s: %s", name, text)
 
     def _tell(self, troubles: Mapping[str, str], looked_at: Set[str]) -> None:
@@ -251,6 +290,7 @@ class Service:
 
     def _clear(self, *names: str) -> None:
         """Log that a problem has ended, if there was one."""
+        self.alerts.clear(*names)
         for name in names:
             if self._trouble.pop(name, None) is not None:
                 log.info("%s: cleared", name)

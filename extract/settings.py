@@ -106,7 +106,10 @@ class Settings(EnvironmentSettings):
         "or commas; without them no alert is sent.",
     )
     alert_after: int = Field(
-        default=300, ge=0, description="Seconds that a trouble must last before the service sends an alert."
+        default=300,
+        ge=0,
+        le=604_800,
+        description="Seconds that a trouble must last before the service sends an alert; a week at most.",
     )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR; DEBUG also keeps dbt's own log."

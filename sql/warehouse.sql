@@ -74,6 +74,20 @@ create table if not exists ops.rejected_rows (
 -- When a person dismissed the reject; it stays resolved until the source sends another value.
 alter table ops.rejected_rows add column if not exists dismissed_at timestamptz;
 
+-- What the services have alerted people of: one row per time that a trouble came. A trouble that ends before it was due
+-- to be told leaves no row.
+create table if not exists ops.alerts (
+    source text not null,
+    trouble text not null,
+    since timestamptz not null,
+    reason text not null,
+    -- when the first receiver took the message that it came, and the one that it went
+    told_at timestamptz,
+    cleared_at timestamptz,
+    end_told_at timestamptz,
+    primary key (source, trouble, since)
+);
+
 -- The newest row of a table up to a moment; NULL if the table is missing, empty, or a different one of that name.
 create or replace function ops.newest_row(relation text, until timestamptz) returns timestamptz
 language plpgsql stable

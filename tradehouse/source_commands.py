@@ -72,11 +72,13 @@ def serve_source(
     name: str, command: str, every: int | None, build_every: int, chores: Sequence[Chore] = (), **options: Any
 ) -> None:
     """Run a source unattended, until SIGTERM."""
+    from extract.alerts import Alerts
     from extract.service import Service, serve
 
     runner = open_runner(name, **options)
     service = Service(
         runner=runner,
+        alerts=Alerts(name, runner.settings),
         command=command,
         every=float(every or source_module(name).default_every(runner.settings)),
         test_every=build_every * 60.0,

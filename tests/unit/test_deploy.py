@@ -239,10 +239,10 @@ def test_the_compose_file_holds_no_secret_and_mounts_what_exists() -> None:
         name: value
         for service in services.values()
         for name, value in service.get("environment", {}).items()
-        if re.search("PASSWORD|URI|KEY|SECRET", name) and name != "API_WITHOUT_KEY"
+        if re.search("PASSWORD|URI|KEY|SECRET|ALERT_URLS", name) and name != "API_WITHOUT_KEY"
     }
     passwords = {"POSTGRES_PASSWORD", "TRADEHOUSE_PASSWORD", "API_PASSWORD", "POSTGRESQL_URI"}
-    assert set(secret) == passwords | {"BYBIT_API_KEY", "BYBIT_API_SECRET", "MT5_SERVICE_API_KEY"}
+    assert set(secret) == passwords | {"BYBIT_API_KEY", "BYBIT_API_SECRET", "MT5_SERVICE_API_KEY", "ALERT_URLS"}
     assert "API_PASSWORD" in services["serve"]["environment"]["POSTGRESQL_URI"]
     for name, value in secret.items():
         wanted = r"\$\{[A-Z_]*PASSWORD:\?" if name in passwords else rf"^\$\{{{name}:-\}}$"
