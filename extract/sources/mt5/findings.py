@@ -30,7 +30,7 @@ def find_withdrawn(session: duckdb.DuckDBPyConnection, connection: Connection, e
         with connection.cursor() as cursor:
             cursor.execute("select extract(epoch from clock_timestamp())::bigint")
             ((now,),) = cursor.fetchall()
-        session.execute("delete from mt5_withdrawn where timestamp <= ?", [now])
+        session.execute(f"delete from mt5_withdrawn where timestamp <= {now}")
 
 
 def withdraw(session: duckdb.DuckDBPyConnection, batch: Batch) -> None:
