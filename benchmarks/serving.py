@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 import psutil  # type: ignore[import-untyped]
 import psycopg2
+from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +25,9 @@ from benchmarks.backfill import TRADEHOUSE
 from benchmarks.http_load import Load, load
 from benchmarks.server import embedded_server, timed
 from benchmarks.source import Source
-from extract.settings import SQL, load_project
+from extract.run import Runner
+from extract.settings import SQL, Settings, load_project
+from extract.sources.mt5.source import Mt5Source
 from tests.support.servers import free_port
 
 HERE = Path(__file__).resolve().parent
@@ -86,7 +89,7 @@ def etag(port: int, headers: Mapping[str, str]) -> str:
     return tag
 
 
-def hour_of_ticks(source: Source, environment: Mapping[str, str], port: int) -> tuple[int, int]:
+def hour_of_ticks(source: Source, tick: Callable[[], object], port: int) -> tuple[int, int]:
     """100 clients that look at one chart each and ask every 30 seconds, over 120 ticks; (hits, all answers).
 
     A client's asking and the ticks are drawn at random within the half minute; only the waiting between is left out.
@@ -102,7 +105,8 @@ def hour_of_ticks(source: Source, environment: Mapping[str, str], port: int) -> 
             for place, client in enumerate(order):
                 if place == len(order) // 2:
                     source.revise_forming_bars()
-                    timed([TRADEHOUSE, "sync"], environment)
+                    tick()
+                    connection.close()  # the server may have, meanwhile
                     time.sleep(0.5)  # of the 30 seconds; hot answers are built again meanwhile
                 connection.request("GET", charts[client], headers={"X-API-Key": KEYS[client], **GZIP})
                 answer = connection.getresponse()
@@ -186,7 +190,9 @@ def main(requests: int, redis_url: str | None) -> None:
                 console.print(measure(port, plain_port, uri, requests))
             console.print(f"memory of the API: {process.memory_info().rss / 1e6:.0f} MB")
             if redis_url:
-                hits, answers = hour_of_ticks(source, environment, port)
+                settings = Settings(sqlite_path=path, postgresql_uri=SecretStr(uri), tradehouse_home=directory / "home")
+                with Runner(settings, project, Mt5Source(settings, project)) as runner:
+                    hits, answers = hour_of_ticks(source, lambda: runner.run("bench"), port)
                 console.print(f"hit rate of 100 clients over an hour of ticks: {hits / answers:.1%} of {answers:,}")
 
 
