@@ -26,6 +26,8 @@ PAUSE_SECONDS = 1.0
 """After Redis failed, for so long nobody asks it."""
 KEEP_SECONDS = 86_400
 """How long Redis keeps an answer nobody asks for."""
+CONNECTIONS = 16
+"""Requests beyond these wait for one of them, within the limit."""
 PREFIX = "tradehouse:"
 GENERATION = f"{PREFIX}generation"
 """Counts how often the cache was cleared; an answer of an earlier generation is none."""
@@ -49,14 +51,16 @@ class RedisStore:
         self.generation = b""
         self._clock = clock
         self._away_until = 0.0
-        self._client: Any = redis.asyncio.Redis.from_url(
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
             url,
+            timeout=LIMIT_SECONDS,
             socket_timeout=LIMIT_SECONDS,
             socket_connect_timeout=LIMIT_SECONDS,
             retry=Retry(NoBackoff(), 0),
-            max_connections=64,
+            max_connections=CONNECTIONS,
             client_name="tradehouse-api",
         )
+        self._client: Any = redis.asyncio.Redis.from_pool(pool)
 
     async def get(self, key: str) -> bytes | None:
         """What is stored under the key in this generation; None where that is not whole.

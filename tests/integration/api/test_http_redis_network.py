@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from serve.api.redis_store import CONNECTIONS, RedisStore
 from tests.support.api_world import ApiWorld, Clock, Got, Running, later
 from tests.support.proxy import Fault, Proxy
 from tests.support.valkey import Valkey
@@ -136,3 +138,17 @@ def test_the_cut_is_said_once(shared: Shared, caplog: pytest.LogCaptureFixture) 
     shared.get()
     said = [each.getMessage() for each in caplog.records if "Redis" in each.getMessage()]
     assert said == ["Redis does not answer within 500 ms: ConnectionError"]
+
+
+def test_more_requests_at_once_than_connections_to_redis(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.api.redis_store.LIMIT_SECONDS", 5.0)
+
+    async def ask() -> tuple[int, int]:
+        store = RedisStore(valkey.url)
+        await asyncio.gather(*(store.ping() for _ in range(200)))
+        with valkey.client() as client:
+            connections = sum(each["name"] == "tradehouse-api" for each in client.client_list())
+        await store.close()
+        return store.errors, connections
+
+    assert asyncio.run(ask()) == (0, CONNECTIONS)
