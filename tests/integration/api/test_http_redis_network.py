@@ -15,6 +15,8 @@ from tests.support.api_world import ApiWorld, Clock, Got, Running, later
 from tests.support.proxy import Fault, Proxy
 from tests.support.valkey import Valkey
 
+pytestmark = pytest.mark.only_on("embedded")
+
 H1 = "/api/indicators/eurusd/h1?limit=5000"
 STORED = "tradehouse:answer:indicators eurusd_h1 5000 sampled  FREE"
 MIDDLE = 50_000

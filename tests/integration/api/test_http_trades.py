@@ -6,6 +6,8 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from tests.integration.api.test_answers import land
 from tests.support.accounts_world import AccountsWorld
 from tests.support.api_stand_ins import ADMIN_KEY, PRO_KEY, add_tiers_and_keys
@@ -14,6 +16,8 @@ from tests.support.bybit_world import BybitWorld
 from tests.support.fake_mt5 import info, position, trade
 from tests.support.trade_house import fill
 from tests.support.world import World
+
+pytestmark = pytest.mark.only_on("embedded")
 
 
 def asked_in_psql(world: World, call: str) -> Any:

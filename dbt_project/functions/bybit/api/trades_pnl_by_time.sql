@@ -31,10 +31,10 @@ markets as (
         market,
         json_agg(
             jsonb_build_object('exit_date', exit_date) || totals order by exit_date
-        ) filter (where is_a_day) as days,
+        ) filter (where is_a_day) as by_day,
         json_agg(
             jsonb_build_object('exit_hour', exit_hour) || totals order by exit_hour
-        ) filter (where not is_a_day) as hours
+        ) filter (where not is_a_day) as by_hour
     from sums
     group by market
 )
@@ -44,7 +44,7 @@ select
         'success', true,
         'total_count', count(*),
         'markets', coalesce(
-            json_agg(json_build_object('market', market, 'days', days, 'hours', hours) order by market), '[]'
+            json_agg(json_build_object('market', market, 'days', by_day, 'hours', by_hour) order by market), '[]'
         )
     )
 from markets
