@@ -15,7 +15,7 @@ LINTED_SQL := $(firstword $(wildcard dbt_project/models/staging/mt5/stg_mt5__*.s
               $(filter-out %/staging/ %/marts/,$(wildcard dbt_project/models/*/)) \
               $(shell grep --recursive --files-without-match --line-regexp begin --include '*.sql' $(ANSWERS)) \
               dbt_project/data-tests macros/tests $(wildcard sql/staging) \
-              sql/warehouse.sql sql/api_keys.sql sql/roles.sql sql/timescaledb_setup.sql
+              sql/warehouse.sql sql/partitions.sql sql/api_keys.sql sql/roles.sql sql/timescaledb_setup.sql
 PROFILES := .tradehouse/profiles
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --extra dev \
         --generate-hashes --no-annotate --no-header --no-emit-index-url --no-strip-extras

@@ -12,7 +12,9 @@ from extract.settings import ROOT, SQL
 
 # The files that decide what the tables hold: a change there calls for a full build. No other file matters.
 FOLDERS = ("dbt_project/models", "dbt_project/seeds", "dbt_project/functions", "macros", "sql/staging")
-FILES = ("dbt_project/dbt_project.yml", "sql/warehouse.sql")
+FILES = ("dbt_project/dbt_project.yml", "sql/warehouse.sql", "sql/partitions.sql")
+# What makes the schemas, in this order; staging follows.
+SCHEMA_FILES = (SQL / "warehouse.sql", SQL / "partitions.sql", SQL / "api_keys.sql")
 
 Signature = tuple[tuple[str, int, int], ...]  # path, time of change in nanoseconds, size
 
@@ -23,8 +25,8 @@ def project_fingerprint() -> str:
 
 
 def schema_script() -> str:
-    """The SQL that makes schemas, records and staging: `warehouse.sql`, `api_keys.sql`, then `staging/*.sql`."""
-    return _text(_signature(SQL / "warehouse.sql", SQL / "api_keys.sql", SQL / "staging"))
+    """The SQL that makes schemas, records and staging: the files of `SCHEMA_FILES`, then `staging/*.sql`."""
+    return _text(_signature(*SCHEMA_FILES, SQL / "staging"))
 
 
 def _signature(*places: Path) -> Signature:
@@ -59,6 +61,6 @@ def _digest(signature: Signature) -> str:
 
 @lru_cache(maxsize=1)
 def _text(signature: Signature) -> str:
-    order = {SQL / "warehouse.sql": 0, SQL / "api_keys.sql": 1}
-    places = sorted((Path(path) for path, _, _ in signature), key=lambda path: (order.get(path, 2), path))
+    order = {path: place for place, path in enumerate(SCHEMA_FILES)}
+    places = sorted((Path(path) for path, _, _ in signature), key=lambda path: (order.get(path, len(order)), path))
     return "\n".join(path.read_text(encoding="utf-8") for path in places)

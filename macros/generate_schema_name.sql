@@ -5,7 +5,7 @@
 #}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {%- set custom = (custom_schema_name or '') | trim -%}
-    {%- if target.name != 'warehouse' and target.schema in ['public', 'staging', 'ops', 'trading', 'accounts', 'signals', 'api'] -%}
+    {%- if target.name != 'warehouse' and target.schema in ['public', 'staging', 'ops', 'trading', 'accounts', 'market', 'signals', 'api'] -%}
         {%- do exceptions.raise_compiler_error(
             "target '" ~ target.name ~ "' has schema '" ~ target.schema ~ "', which is production's. Give it a schema "
             ~ "of its own, or name the target 'warehouse' if it is production"

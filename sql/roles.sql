@@ -82,7 +82,7 @@ begin
         execute format('grant %I to %I', item, current_user);
     end loop;
 
-    foreach item in array array['staging', 'ops', 'trading', 'accounts', 'signals', 'api', 'refresh'] loop
+    foreach item in array array['staging', 'ops', 'trading', 'accounts', 'market', 'signals', 'api', 'refresh'] loop
         if to_regnamespace(item) is null then
             execute format('create schema %I', item);
         end if;
@@ -90,7 +90,7 @@ begin
         execute format('alter schema %I owner to tradehouse_loader', item);
         execute format('grant usage, create on schema %I to tradehouse_transformer', item);
     end loop;
-    grant usage on schema trading, signals, api to tradehouse_reader;
+    grant usage on schema trading, market, signals, api to tradehouse_reader;
     grant usage on schema accounts to tradehouse_accounts_reader;
     -- Views read tables as their owner, but call functions as whoever asks: staging's, to read JSON. No table of it.
     grant usage on schema ops, staging to tradehouse_api;
@@ -102,7 +102,7 @@ begin
             item
         );
         execute format(
-            'alter default privileges for role %I in schema public, trading, signals, api'
+            'alter default privileges for role %I in schema public, trading, market, signals, api'
             ' grant select on tables to tradehouse_reader',
             item
         );
@@ -131,8 +131,8 @@ begin
             end
         from pg_class
         where relnamespace in (
-                'public'::regnamespace, to_regnamespace('trading'), to_regnamespace('signals'), to_regnamespace('api'),
-                to_regnamespace('accounts')
+                'public'::regnamespace, to_regnamespace('trading'), to_regnamespace('market'),
+                to_regnamespace('signals'), to_regnamespace('api'), to_regnamespace('accounts')
             )
             and relkind in ('r', 'p', 'v', 'm')
             and pg_get_userbyid(relowner)::text = any(pipelines)

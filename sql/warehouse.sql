@@ -8,7 +8,7 @@ do $$
 declare
     wanted text;
 begin
-    foreach wanted in array array['staging', 'ops', 'trading', 'accounts', 'signals', 'api', 'refresh'] loop
+    foreach wanted in array array['staging', 'ops', 'trading', 'accounts', 'market', 'signals', 'api', 'refresh'] loop
         if to_regnamespace(wanted) is null then
             execute format('create schema %I', wanted);
         end if;

@@ -47,7 +47,7 @@
         ) %}
     {% endfor %}
     {% set names = columns | map(attribute='name') | list %}
-    {% set own = ['delete_when', 'insert_only_columns', 'unchanged_columns', 'keeps_history', 'keep_newest_rows'] %}
+    {% set own = ['delete_when', 'insert_only_columns', 'unchanged_columns', 'keeps_history', 'keep_newest_rows', 'partition_by_month'] %}
     {# not config.get(), which warns of each name that stands under meta as it should #}
     {% for name in own + ['refresh_settings'] if model.config.get(name) %}
         {% do exceptions.raise_compiler_error(name ~ " belongs under meta: `meta: {" ~ name ~ ": ...}`") %}
@@ -67,6 +67,13 @@
     {% endif %}
     {% if _upsert_config('keep_newest_rows') and unique_key | length > 1 %}
         {% do exceptions.raise_compiler_error("keep_newest_rows needs a unique_key of one column, which says what is new") %}
+    {% endif %}
+    {% set partition_by = _upsert_config('partition_by_month') %}
+    {% if partition_by and partition_by not in unique_key %}
+        {% do exceptions.raise_compiler_error(
+            "partition_by_month is '" ~ partition_by ~ "'; Postgres wants a column of the unique_key: "
+            ~ unique_key | join(', ')
+        ) %}
     {% endif %}
     {% do return({'columns': columns, 'unique_key': unique_key}) %}
 {% endmacro %}

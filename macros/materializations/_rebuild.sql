@@ -11,6 +11,19 @@
     {% endif %}
 {% endmacro %}
 
+{#
+    A table partitioned by the month of a column, still without partitions: an empty one is made first and then filled by
+    the upsert, because `create table as` makes no partitioned table. The model's hook makes the partitions.
+#}
+{% macro _create_partitioned_sql(relation, contract) %}
+    create table {{ relation }} (
+    {% for column in contract.columns %}
+        {{ adapter.quote(column.name) }} {{ column.type }}{{ ',' if not loop.last }}
+    {% endfor %}
+    ) partition by range ({{ adapter.quote(_upsert_config('partition_by_month')) }});
+    {{ _finish_sql(relation, contract, none) }}
+{% endmacro %}
+
 {# What a new table takes over from the one it replaces. #}
 {% macro _take_over(rebuilt, old, contract, old_state, extra) %}
     {% if _upsert_config('keeps_history') %}

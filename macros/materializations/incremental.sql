@@ -25,6 +25,8 @@
 
     `keep_newest_rows`, SQL of a number, is how many rows the table keeps, by its unique key.
 
+    `partition_by_month` names the timestamp by whose month the table is partitioned. Such a table is never rebuilt.
+
     `refresh_settings` are the server's settings under which the model is planned and run.
 #}
 {% materialization incremental, adapter='postgres' %}
@@ -41,9 +43,22 @@
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {% set found = _lock_table(function) %}
+    {% set partitioned = _upsert_config('partition_by_month') %}
+    {% if partitioned and existing is none %}
+        {% call statement('create_partitioned') %}
+            {{ _create_partitioned_sql(target, contract) }}
+        {% endcall %}
+        {% set existing = target %}
+    {% endif %}
     {% set state = _table_state(existing) if existing is not none and existing.is_table else none %}
     {% set drift = _contract_drift(contract, state) if state else none %}
     {% set rebuild = state is none or (should_full_refresh() and drift.misfits) %}
+    {% if partitioned and rebuild %}
+        {% do exceptions.raise_compiler_error(
+            this ~ " does not fit the model's contract, and a partitioned table is not rebuilt in one go: change it by"
+            ~ " hand, or drop it, and the next build makes it from staging"
+        ) %}
+    {% endif %}
     {# with `dbt build --empty` and `--sample` the model returns only part of its rows #}
     {% set is_whole = not flags.EMPTY and not flags.SAMPLE %}
     {% set increment = not rebuild and not should_full_refresh() and is_whole %}
