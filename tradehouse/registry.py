@@ -19,6 +19,7 @@ SOURCES = {
     "mt5": "extract.sources.mt5.source",
     "bybit": "extract.sources.bybit.source",
     "accounts": "extract.sources.accounts.source",
+    "upstox": "extract.sources.upstox.source",
 }
 
 

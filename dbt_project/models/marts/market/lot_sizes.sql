@@ -1,0 +1,5 @@
+select
+    instrument_id,
+    since,
+    lot_size
+from {{ source('upstox', 'upstox_lots') }}
