@@ -25,6 +25,7 @@ from tests.support.servers import (
     start_again,
     timescaledb_binaries,
 )
+from tests.support.upstox_world import UpstoxWorld, upstox_world_on
 from tests.support.world import DATABASE, World, run_tradehouse
 
 USUAL_CAP = 10_000
@@ -70,7 +71,7 @@ class Server:
         return self.fresh_database(self._template(f"candles_{cap}", lambda: self._build_candles(cap)))
 
     def rest_database(self) -> str:
-        """The test database with the models of Bybit and of the accounts built, all empty; returns its URI."""
+        """The test database with the models of the REST sources built, all empty; returns its URI."""
         return self.fresh_database(
             self._template("rest", lambda: build_rest_models(self.fresh_database("template1"), self.home))
         )
@@ -173,6 +174,13 @@ def small_world(server: Server, tmp_path: Path) -> Iterator[World]:
 def bybit_world(server: Server, tmp_path: Path) -> Iterator[BybitWorld]:
     """A world whose source is a Bybit account without executions."""
     with bybit_world_on(server.rest_database(), server.home, tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def upstox_world(server: Server, tmp_path: Path) -> Iterator[UpstoxWorld]:
+    """A world whose source is an Upstox that lists nothing."""
+    with upstox_world_on(server.rest_database(), server.home, tmp_path) as world:
         yield world
 
 

@@ -24,6 +24,7 @@ from tradehouse.reject_commands import rejects
 from tradehouse.serve_command import serve
 from tradehouse.source_commands import source_group
 from tradehouse.status_command import status
+from tradehouse.upstox_commands import upstox
 from tradehouse.warehouse_commands import env, warehouse
 
 
@@ -56,6 +57,7 @@ def main() -> None:
 
 for command in (sync, run, status, reconcile, query, shell, demo_data, rejects, warehouse, env, mt5, bybit, accounts):
     main.add_command(command)
+main.add_command(upstox)
 main.add_command(alerts)
 main.add_command(api_keys)
 main.add_command(serve)

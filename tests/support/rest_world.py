@@ -62,7 +62,7 @@ def build_rest_models(uri: str, home: Path) -> None:
     settings = Settings(tradehouse_home=home)
     with closing(warehouse.connect("template", autocommit=True)) as connection:
         prepare(warehouse, connection, load_project())
-        for source in ("bybit", "accounts"):
+        for source in ("bybit", "accounts", "upstox"):
             started_at = datetime.now(timezone.utc)
             selection = ["--select", f"tag:{source}", "--exclude-resource-type", "test"]
             result = Dbt(settings, warehouse, source).run("build", *selection)

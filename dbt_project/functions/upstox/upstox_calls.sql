@@ -20,7 +20,7 @@ due as materialized (
 wanted as materialized (
     select wanted.*, coalesce(due.place, 0) as place
     from {{ function('upstox_wanted') }}(
-        (select array_agg(segment) || 'sessions' from due), (select today from clock)
+        (select array_append(array_agg(segment), 'sessions') from due), (select today from clock)
     ) as wanted
     left join due on wanted.segment = due.segment
 ),

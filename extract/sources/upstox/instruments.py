@@ -116,7 +116,8 @@ def land_master(run: Run, master: str, body: bytes) -> Landed:
             batch.execute(
                 f"update staging.upstox_instruments as known set is_listed = false, extracted_at = {batch.stamp}"
                 f" where master = {literal(master)} and is_listed and not exists ("
-                "select from instruments_found as found where found.instrument_key = known.instrument_key and found.expiry = known.expiry)"
+                "select from instruments_found as found"
+                " where found.instrument_key = known.instrument_key and found.expiry = known.expiry)"
             )
             _finish(run, batch, landed, f"master {master}")
     return landed

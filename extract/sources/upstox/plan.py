@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from extract.sources.upstox.settings import UpstoxSettings
 from extract.warehouse import Connection
 
 SEGMENTS = ("indices_nse", "indices_bse", "equity", "fo_current", "fo_historical", "fo_expired")
@@ -51,6 +52,11 @@ class Freshness:
 
     hours: float
     days: float
+
+
+def freshness(settings: UpstoxSettings, force: bool) -> Freshness:
+    """For how long what was read need not be read again; `force`: not at all."""
+    return Freshness(0.0, 0.0) if force else Freshness(settings.upstox_fresh_hours, settings.upstox_fresh_days)
 
 
 def due_calls(

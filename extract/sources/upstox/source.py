@@ -19,7 +19,7 @@ from extract.sources.upstox.calls import CANDLE_KINDS, carry_out
 from extract.sources.upstox.client import EndpointError, RejectedRequestError, Upstox
 from extract.sources.upstox.landing import SOURCE, complete_expiries, complete_part, is_behind, requests_ago
 from extract.sources.upstox.limits import Limits
-from extract.sources.upstox.plan import SEGMENTS, UNPACED, Call, Freshness, due_calls, due_segments
+from extract.sources.upstox.plan import SEGMENTS, UNPACED, Call, due_calls, due_segments, freshness
 from extract.sources.upstox.settings import UpstoxSettings
 from extract.warehouse import Connection
 
@@ -28,7 +28,7 @@ BATCH = 40
 """Windows that land before they become candles: of a month of minutes each, 320,000 rows."""
 FAILURES_NAMED = 20
 """The most rejected requests that are named one by one."""
-MODELS = {"master": ("instrument_master", "option_master"), "contracts": ("instrument_master", "option_master")}
+MODELS: dict[str, Sequence[str]] = {"master": ("instrument_master", "option_master"), "contracts": ("instrument_master", "option_master")}
 CANDLES = ("candle_data",)
 
 
@@ -44,11 +44,6 @@ def open_upstox(
     http = HttpClient(settings.upstox_base_url, limits, secrets=[token], stop=stop)
     masters = HttpClient(settings.upstox_instruments_url, Pace(0), bounds=MASTER_BOUNDS, stop=stop)
     return http, masters, Upstox(http, masters, token)
-
-
-def freshness(settings: UpstoxSettings, force: bool) -> Freshness:
-    """For how long what was read need not be read again; `force`: not at all."""
-    return Freshness(0.0, 0.0) if force else Freshness(settings.upstox_fresh_hours, settings.upstox_fresh_days)
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,40 @@
+"""A sync of Upstox: what it reads, what it asks for, what it leaves when it is killed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.support.fake_upstox import IST
+from tests.support.upstox_world import UpstoxWorld, fill, months_ago, today
+
+pytestmark = pytest.mark.only_on("embedded")
+
+
+def test_a_first_sync_reads_instruments_days_and_minutes(upstox_world: UpstoxWorld) -> None:
+    world = upstox_world
+    first = months_ago(2)
+    fill(world.fake, first)
+    printed = world.sync()
+    assert printed.startswith("done in "), printed
+    days = [first + timedelta(days=n) for n in range((today() - first).days)]
+    sessions = [day for day in days if day.weekday() < 5]
+    for symbol in ("NIFTY", "RELIANCE", "SENSEX"):
+        daily = world.candles(symbol, "1d")
+        assert [row[0].astimezone(IST).date() for row in daily] == sessions
+        assert len(world.candles(symbol, "1m")) == 3 * len(sessions)
+    opened = datetime(sessions[0].year, sessions[0].month, sessions[0].day, 9, 15, tzinfo=IST)
+    base = 100 + sessions[0].toordinal() % 50
+    assert world.candles("RELIANCE", "1m")[0] == (opened, base, base + 1, base - 1, base, 10, 0)
+    # three minutes are one bar of five minutes and one of an hour: first open, last close, sums
+    for timeframe in ("5m", "1h"):
+        bars = world.candles("RELIANCE", timeframe)
+        assert len(bars) == len(sessions)
+        assert bars[0] == (opened, base, base + 3, base - 1, base + 2, 30, 2)
+    assert world.query("select count(*) from market.sessions") == [(2 * len(sessions),)]
+    assert world.query("select * from market.gaps") == []
+    assert (
+        world.query("select expiry_date, lot_size, option_type from market.option_master")
+        == [(today() + timedelta(days=30), 75, None)] * 2
+    )
