@@ -147,6 +147,21 @@ class FakeUpstox(FakeService):
         """Treat the next requests like this, one each: `status` with `body`; {} is an ordinary reply."""
         self._ask("next", list(faults))
 
+    def hold(self, requests: int) -> None:
+        """Answer so many requests, and hold the one after them until `release`."""
+        self._ask("hold", requests)
+
+    def wait_until_held(self) -> None:
+        """Wait until a request is held."""
+        deadline = time.monotonic() + 60
+        while not self._ask("held"):
+            assert time.monotonic() < deadline, "no request came"
+            time.sleep(0.01)
+
+    def release(self) -> None:
+        """Let the request that is held go, and all later ones."""
+        self._ask("release")
+
     def limit(self, limits: Sequence[tuple[int, float]]) -> None:
         """Allow so many requests in so many seconds."""
         self._ask("limit", list(limits))
@@ -185,11 +200,22 @@ class State:
     limits: list[tuple[int, float]] = field(default_factory=lambda: list(LIMITS))
     sent: deque[float] = field(default_factory=deque)
     requests: list[str] = field(default_factory=list)
+    answers_left: int | None = None
+    held: bool = False
+    released: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def perform(self, name: str, *arguments: Any) -> Any:
         with self.lock:
-            if name == "master":
+            if name == "hold":
+                self.answers_left, self.held = arguments[0], False
+                self.released.clear()
+            elif name == "held":
+                return self.held
+            elif name == "release":
+                self.answers_left, self.held = None, False
+                self.released.set()
+            elif name == "master":
                 self.masters[arguments[0]] = gzip.compress(json.dumps(arguments[1]).encode(), compresslevel=1)
             elif name == "master_bytes":
                 self.masters[arguments[0]] = bytes.fromhex(arguments[1])
@@ -272,6 +298,7 @@ class Handler(FakeHandler):
     def answer(self) -> None:
         """Answer as Upstox does."""
         path, _, query = self.path.partition("?")
+        self._wait_if_held()
         with self.state.lock:
             self.state.requests.append(unquote(self.path))
             fault = self.state.faults.popleft() if self.state.faults else {}
@@ -297,6 +324,16 @@ class Handler(FakeHandler):
                 self.send(refusal.status, json.dumps({"status": "error", "errors": [error]}))
                 return
             self.send(200, json.dumps({"status": "success", "data": data}))
+
+    def _wait_if_held(self) -> None:
+        with self.state.lock:
+            if self.state.answers_left is None:
+                return
+            self.state.held = self.state.answers_left == 0
+            if not self.state.held:
+                self.state.answers_left -= 1
+                return
+        self.state.released.wait()
 
     def _master(self, name: str) -> None:
         body = self.state.masters.get(name)

@@ -6,7 +6,7 @@ Source of the rules: Upstox's API documentation, "Historical Candle Data V3", "E
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from importlib.metadata import version
 from typing import Any
@@ -88,16 +88,16 @@ class Upstox:
 
     def expiries(self, key: str) -> list[Any]:
         """The dates of which Upstox keeps expired contracts of an underlying."""
-        return _listed(self._ask("expiries", f"/v2/expired-instruments/expiries?instrument_key={_part(key)}"))
+        return self._ask("expiries", f"/v2/expired-instruments/expiries?instrument_key={_part(key)}", _listed)
 
     def contracts(self, key: str, expiry: date) -> list[Any]:
         """The options of an underlying that expired on a day."""
         query = f"instrument_key={_part(key)}&expiry_date={expiry}"
-        return _listed(self._ask("expired contracts", f"/v2/expired-instruments/option/contract?{query}"))
+        return self._ask("expired contracts", f"/v2/expired-instruments/option/contract?{query}", _listed)
 
     def holidays(self) -> list[Any]:
         """The holidays and special sessions of this year."""
-        return _listed(self._ask("calendar", "/v2/market/holidays"))
+        return self._ask("calendar", "/v2/market/holidays", _listed)
 
     def master(self, name: str) -> bytes:
         """An instrument master as it is served: gzip, or JSON if it was decompressed on the way.
@@ -113,21 +113,17 @@ class Upstox:
         return reply.body
 
     def _candles(self, endpoint: str, path: str) -> list[Any]:
-        data = self._ask(endpoint, path)
-        candles = data.get("candles") if isinstance(data, dict) else None
-        if not isinstance(candles, list):
-            raise UnavailableError("Upstox's reply has no list of candles")
-        return candles
+        return self._ask(endpoint, path, lambda data: _listed(data.get("candles") if isinstance(data, dict) else None))
 
-    def _ask(self, endpoint: str, path: str) -> Any:
-        """The `data` of a reply; tried again as long as that may help."""
+    def _ask(self, endpoint: str, path: str, items: Callable[[Any], list[Any]]) -> list[Any]:
+        """The items in the `data` of a reply; tried again as long as that may help."""
         limited = 0
 
-        def attempt() -> Any:
+        def attempt() -> list[Any]:
             nonlocal limited
             self.requests += 1
             try:
-                return self._data(endpoint, self._http.get(path, lambda _: self._headers()))
+                return items(self._data(endpoint, self._http.get(path, lambda _: self._headers())))
             except UnavailableError as error:
                 if error.reply is not None and error.reply.status == 429 and error.wait is None:
                     wait = RATE_WAITS[min(limited, len(RATE_WAITS) - 1)]

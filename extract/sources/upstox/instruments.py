@@ -48,9 +48,9 @@ def items_of(body: bytes) -> Iterator[tuple[str, Any]]:
         UnavailableError: damaged, or cut off.
     """
     decoder = json.JSONDecoder()
-    text, place, begun = "", 0, False
+    text, place, begun, ended = "", 0, False, False
     for piece in _pieces(body):
-        text, place = text[place:] + piece, 0
+        text, place = "" if ended else text[place:] + piece, 0
         if len(text) > LONGEST_ITEM + PIECE:
             raise UnavailableError("an instrument master holds no items but one that does not end")
         while True:
@@ -62,8 +62,9 @@ def items_of(body: bytes) -> Iterator[tuple[str, Any]]:
                 if place < len(text):
                     raise UnavailableError("an instrument master is no JSON array")
                 break
-            if text[place : place + 1] == "]":
-                return
+            if ended or text[place : place + 1] == "]":
+                ended = True
+                break
             try:
                 item, end = decoder.raw_decode(text, place)
             except ValueError:
@@ -74,7 +75,8 @@ def items_of(body: bytes) -> Iterator[tuple[str, Any]]:
                 break  # a number might go on
             yield text[place:end], item
             place = end
-    raise UnavailableError("an instrument master ends before its end, or is damaged")
+    if not ended:
+        raise UnavailableError("an instrument master ends before its end, or is damaged")
 
 
 def _skip(text: str, place: int) -> int:
@@ -97,6 +99,8 @@ def _pieces(body: bytes) -> Iterator[str]:
             yield utf8.decode(gzip.decompress(rest, PIECE))
             rest = gzip.unconsumed_tail
         yield utf8.decode(gzip.flush())
+        if not gzip.eof:
+            raise UnavailableError("an instrument master ends before its end")
     except (zlib.error, UnicodeDecodeError):
         raise UnavailableError("an instrument master is damaged") from None
 

@@ -28,7 +28,10 @@ BATCH = 40
 """Windows that land before they become candles: of a month of minutes each, 320,000 rows."""
 FAILURES_NAMED = 20
 """The most rejected requests that are named one by one."""
-MODELS: dict[str, Sequence[str]] = {"master": ("instrument_master", "option_master"), "contracts": ("instrument_master", "option_master")}
+MODELS: dict[str, Sequence[str]] = {
+    "master": ("instrument_master", "option_master"),
+    "contracts": ("instrument_master", "option_master"),
+}
 CANDLES = ("candle_data",)
 
 

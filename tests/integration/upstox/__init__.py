@@ -1,0 +1,1 @@
+"""Upstox: syncs against a fake of it."""

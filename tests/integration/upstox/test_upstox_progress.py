@@ -1,0 +1,166 @@
+"""A sync of Upstox that is killed, planned, repeated: nothing is lost, nothing is downloaded twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Server
+from tests.support.upstox_world import NIFTY, SENSEX, UpstoxWorld, fill, months_ago, today, upstox_world_on
+
+pytestmark = pytest.mark.only_on("embedded")
+
+EXPIRED_WEEKLY = {"weekly": True, "lot_size": 75, "minimum_lot": 75}
+
+
+def without_ids(world: UpstoxWorld) -> dict[str, list[tuple[Any, ...]]]:
+    """All tables, with symbols in place of our numbers, which a killed transaction may use up."""
+    names = dict(world.query("select instrument_id, trading_symbol from market.instrument_master"))
+    return {
+        name: sorted(((names[row[0]], *row[1:]) for row in rows), key=str)
+        for name, rows in world.tables().items()
+        if name != "master"
+    }
+
+
+@pytest.fixture
+def whole(server: Server, tmp_path: Path) -> tuple[dict[str, list[tuple[Any, ...]]], int]:
+    """The tables of a sync that nothing disturbed, and how many requests it sent."""
+    with upstox_world_on(server.rest_database(), server.home, tmp_path) as world:
+        fill(world.fake, months_ago(1))
+        world.sync()
+        return without_ids(world), len(world.fake.requests())
+
+
+def test_a_sync_killed_anywhere_goes_on_where_it_was(
+    server: Server, tmp_path: Path, whole: tuple[dict[str, list[tuple[Any, ...]]], int]
+) -> None:
+    tables, requests = whole
+    with upstox_world_on(server.rest_database(), server.home, tmp_path) as world:
+        fill(world.fake, months_ago(1))
+        asked: list[str] = []
+        # within the masters, the days, the minutes, and the lists of expiries
+        for answered in (1, 6, 9, 4):
+            world.fake.hold(answered)
+            process = world.start("upstox", "sync")
+            world.fake.wait_until_held()
+            process.kill()
+            process.communicate()
+            world.fake.release()
+            seen = world.fake.requests()
+            # the one that was held had no answer
+            asked += seen[: answered + 1][:answered]
+        world.sync()
+        asked += world.fake.requests()
+        assert len(asked) == len(set(asked)) == requests
+        assert without_ids(world) == tables
+
+
+def test_a_second_sync_asks_for_nothing_and_writes_nothing(upstox_world: UpstoxWorld) -> None:
+    world = upstox_world
+    fill(world.fake, months_ago(1))
+    world.sync()
+    world.fake.requests()
+    versions = (
+        "select instrument_id, timeframe, timestamp, xmin::text, ctid::text from market.candle_data order by 1, 2, 3"
+    )
+    before = world.query(versions)
+    assert "0 requests" in world.sync()
+    assert world.fake.requests() == []
+    assert "0 requests, 0 s" in world.sync("--dry-run")
+    # all days of the newest years again, which changes nothing either
+    world.sync("--force", "--segment", "equity")
+    days = [path for path in world.candle_requests() if "/days/" in path]
+    assert len(days) == 4  # two shares, and the two indices that tell the sessions
+    assert world.query(versions) == before
+
+
+def test_a_dry_run_lists_what_a_sync_then_asks_for(upstox_world: UpstoxWorld) -> None:
+    world = upstox_world
+    fill(world.fake, months_ago(2))
+    first = json.loads(world.call("upstox", "sync", "--dry-run", "--json", code=0).stdout)
+    assert first["calls"] == ["master NSE", "master BSE", "calendar holidays"]
+    assert not first["is_whole"]
+    assert world.fake.requests() == []
+    world.sync()
+    world.fake.requests()
+    gone = today().replace(day=1)
+    world.execute(f"delete from market.candle_data where timeframe = '1m' and timestamp < '{gone}'")
+    segments = ("--segment", "equity", "--segment", "indices_nse", "--segment", "indices_bse", "--force")
+    plan = json.loads(world.call("upstox", "sync", *segments, "--dry-run", "--json", code=0).stdout)
+    assert world.fake.requests() == []
+    assert world.query("select count(*) from staging.upstox_windows where is_stale") == [(0,)]
+    done = json.loads(world.call("upstox", "sync", *segments, "--json", code=0).stdout)
+    asked = world.fake.requests()
+    assert plan["requests"] == done["requests"] == len([path for path in asked if "/masters/" not in path])
+    assert len(plan["calls"]) == len(asked)
+    # four instruments, two months of minutes each, beside the days
+    assert sum("/minutes/" in path for path in asked) == sum(" 1m " in call for call in plan["calls"]) >= 8
+    assert plan["seconds"] == 0.0
+
+
+def test_status_is_right_after_rows_are_deleted_and_a_sync_brings_them_back(upstox_world: UpstoxWorld) -> None:
+    world = upstox_world
+    fill(world.fake, months_ago(1))
+    world.sync()
+    before = world.status()
+    [equity] = next(each["parts"] for each in before["segments"] if each["segment"] == "equity")
+    assert equity["instruments"] == 2
+    assert equity["gaps"] == 0
+    assert equity["minutes"] == 3 * equity["days"]
+    day = world.candles("RELIANCE", "1d")[3][0].date()
+    tables = without_ids(world)
+    for statement in (
+        "delete from market.candle_data using market.instrument_master as master where timeframe = '1m'"
+        f" and master.instrument_id = candle_data.instrument_id and trading_symbol = 'RELIANCE'"
+        f" and timestamp >= '{day}' and timestamp < '{day}'::date + 2",
+        f"truncate market.candle_data_{months_ago(1):%Y_%m}",
+    ):
+        world.execute(statement)
+        left = world.query(
+            "select count(*), count(distinct candle_data.instrument_id) from market.candle_data"
+            " join market.instrument_master as master using (instrument_id)"
+            " where timeframe = '1m' and trading_symbol in ('RELIANCE', 'TCS')"
+        )
+        [found] = next(each["parts"] for each in world.status()["segments"] if each["segment"] == "equity")
+        assert found["minutes"] == left[0][0] < equity["minutes"]
+        world.sync("--force")
+        assert without_ids(world) == tables
+        assert world.status()["segments"][2]["parts"] == [equity]
+
+
+def test_an_expired_weekly_option_is_read_for_its_last_week(upstox_world: UpstoxWorld) -> None:
+    world = upstox_world
+    from datetime import timedelta
+
+    from tests.support.fake_upstox import contract
+
+    fill(world.fake, months_ago(2))
+    old, new = today() - timedelta(days=30), today() - timedelta(days=16)
+    for expiry, token in ((new, 501), (old, 502)):
+        key = f"NSE_FO|{token}|{expiry:%d-%m-%Y}"
+        weekly = contract(token, NIFTY, expiry, "CE", 24000.0, **EXPIRED_WEEKLY, instrument_key=key)
+        monthly = {**weekly, "instrument_key": f"NSE_FO|{token + 100}|{expiry:%d-%m-%Y}", "weekly": False}
+        world.fake.expired(str(NIFTY["instrument_key"]), expiry, [{**weekly, "expiry": str(expiry)}, monthly])
+        world.fake.listing(key, expiry - timedelta(days=40), expiry)
+    world.sync()
+    asked = [path for path in world.fake.requests() if path.startswith("/v2/expired-instruments/historical-candle")]
+    assert asked == [
+        f"/v2/expired-instruments/historical-candle/NSE_FO|{token}|{expiry:%d-%m-%Y}/1minute/{expiry}"
+        f"/{expiry - timedelta(days=7)}"
+        for expiry, token in ((old, 502), (new, 501))
+    ]
+    assert world.query("select expiry_date, completed_at is not null from staging.upstox_expiries order by 1") == [
+        (old, True),
+        (new, True),
+    ]
+    parts = next(each["parts"] for each in world.status()["segments"] if each["segment"] == "fo_expired")
+    assert [(part["underlying"], part["expiry_date"], part["instruments"]) for part in parts] == [
+        ("NIFTY", str(old), 1),
+        ("NIFTY", str(new), 1),
+    ]
+    assert all(part["minutes"] >= 12 for part in parts)
+    assert SENSEX["instrument_key"] in world.query("select string_agg(part, ' ') from staging.upstox_parts")[0][0]
