@@ -8,6 +8,7 @@ do $prepare_candle_data$
 declare
     first date;
     last date;
+    partition regclass;
 begin
     select min(first_at at time zone 'UTC'), greatest(max(last_at at time zone 'UTC'), now())
     into first, last
@@ -26,6 +27,20 @@ begin
         create trigger coverage_truncated after truncate on {{ this.render() }}
         for each statement execute function market.keep_coverage();
     end if;
+    for partition in
+        select inhrelid::regclass
+        from pg_inherits
+        where inhparent = '{{ this.render() }}'::regclass
+            and not exists (select from pg_trigger where tgrelid = inhrelid and tgname = 'coverage_deleted')
+    loop
+        execute format(
+            'create trigger coverage_deleted after delete on %1$s referencing old table as touched_rows'
+            ' for each statement execute function market.keep_coverage();'
+            ' create trigger coverage_truncated after truncate on %1$s'
+            ' for each statement execute function market.keep_coverage(%2$L)',
+            partition, right(partition::text, 7)
+        );
+    end loop;
 end
 $prepare_candle_data$
 {% endmacro %}

@@ -1,4 +1,5 @@
--- Upstox: the triggers that keep market.coverage. dbt's hook of candle_data sets them.
+-- Upstox: the triggers that keep market.coverage. dbt's hook of candle_data sets them on the table, and on each partition
+-- for statements that name it. The argument is the partition's month.
 
 -- Count again the days that a statement touched. It locks them first, so that it counts what others have committed.
 create or replace function market.recount(instruments bigint[], timeframes text[], days date[]) returns void
@@ -44,7 +45,9 @@ as $$
 begin
     if tg_op = 'TRUNCATE' then
         perform market.recount(array_agg(instrument_id), array_agg(timeframe), array_agg(day))
-        from market.coverage;
+        from market.coverage
+        where tg_argv[0] is null
+            or day between to_date(tg_argv[0], 'YYYY_MM') - 1 and to_date(tg_argv[0], 'YYYY_MM') + interval '1 month';
         return null;
     end if;
     perform market.recount(array_agg(instrument_id), array_agg(timeframe), array_agg(day))

@@ -298,9 +298,10 @@ class Handler(FakeHandler):
     def answer(self) -> None:
         """Answer as Upstox does."""
         path, _, query = self.path.partition("?")
-        self._wait_if_held()
         with self.state.lock:
             self.state.requests.append(unquote(self.path))
+        self._wait_if_held()
+        with self.state.lock:
             fault = self.state.faults.popleft() if self.state.faults else {}
             try:
                 if "status" in fault:

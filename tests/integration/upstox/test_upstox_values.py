@@ -162,30 +162,61 @@ def test_a_day_without_minutes_is_asked_for_and_then_settled(upstox_world: Upsto
 def test_history_overwrites_what_intraday_said(upstox_world: UpstoxWorld) -> None:
     world = upstox_world
     fill(world.fake, months_ago(1))
+    newest = max(day for day in (today() - timedelta(days=n) for n in range(1, 4)) if day.weekday() < 5)
+    world.fake.listing(str(RELIANCE["instrument_key"]), months_ago(1), newest - timedelta(days=1))
     world.sync()
-    rows = world.candles("RELIANCE", "1m")
-    newest = day_of(rows[-1])
     opened = datetime(newest.year, newest.month, newest.day, 9, 15, tzinfo=IST)
-    [(instrument,)] = world.query(
-        "select instrument_id from market.instrument_master where trading_symbol = 'RELIANCE'"
-    )
-    # as if the newest day had been read while it was today: other prices, and a minute that history lacks
+    # the newest day as intraday had it while it was today: other prices, and a minute that history lacks
     world.execute(
-        f"delete from market.candle_data where instrument_id = {instrument} and timestamp >= '{newest}';"
-        f"update staging.upstox_windows set window_end = window_end - 40, asked_at = asked_at - interval '2 days' where"
-        f" instrument_id = {instrument} and timeframe = '1m' and '{newest}' = any(days);"
-        "insert into staging.upstox_windows select instrument_id, timeframe, 'intraday', "
+        "insert into staging.upstox_windows select instrument_id, '1m', 'intraday', "
         f"'{newest}', '{newest}', instrument_key, array['{opened}', '{opened + timedelta(minutes=9)}']::timestamptz[],"
-        " '{1,1}', '{2,2}', '{1,1}', '{2,2}', '{5,5}', '{0,0}',"
-        f" array['{newest}'::date], '{opened}', '{opened}', asked_at, false, clock_timestamp()"
-        f" from staging.upstox_windows where instrument_id = {instrument} and timeframe = '1m' limit 1"
+        f" '{{1,1}}', '{{2,2}}', '{{1,1}}', '{{2,2}}', '{{5,5}}', '{{0,0}}', array['{newest}'::date], '{opened}',"
+        f" '{opened + timedelta(minutes=9)}', clock_timestamp(), false, clock_timestamp()"
+        " from market.instrument_master where trading_symbol = 'RELIANCE'"
     )
-    world.query("select refresh.candle_data()")
     world.execute("select refresh.candle_data()")
     assert [row[1] for row in world.candles("RELIANCE", "1m") if day_of(row) == newest] == [1.0, 1.0]
+    world.fake.listing(str(RELIANCE["instrument_key"]), months_ago(1))
     world.sync("--force", "--segment", "equity")
-    assert world.candles("RELIANCE", "1m") == rows
+    others = [row for row in world.candles("TCS", "1m") if day_of(row) == newest]
+    assert len(others) == 3
+    assert [row for row in world.candles("RELIANCE", "1m") if day_of(row) == newest] == others
     assert world.query("select count(*) from staging.upstox_windows where kind = 'intraday'") == [(0,)]
+
+
+def test_today_is_read_while_the_calendar_and_the_clock_say_so(upstox_world: UpstoxWorld) -> None:
+    world = upstox_world
+    fill(world.fake, months_ago(1))
+    monday = today() + timedelta(days=7 - today().weekday())
+    saturday = monday + timedelta(days=5)
+    exchanges = ["NSE", "BSE"]
+    closed = {"date": str(monday + timedelta(days=1)), "closed_exchanges": exchanges, "open_exchanges": []}
+    special = {
+        "date": str(saturday),
+        "closed_exchanges": [],
+        "open_exchanges": [{"exchange": "NSE", "start_time": 1, "end_time": 2}],
+    }
+    no_holiday = {"date": str(monday + timedelta(days=2)), "closed_exchanges": [], "open_exchanges": []}
+    world.fake.calendar([closed, special, no_holiday])
+    world.sync()
+
+    def read_at(day: Any, clock: str) -> list[str]:
+        return [
+            subject
+            for (subject,) in world.query(
+                "select subject from market.upstox_calls(%s, array['equity', 'indices_bse'], array['NSE'], '1 second',"
+                " '7 days') where kind = 'intraday' order by 1",
+                f"{day} {clock}+05:30",
+            )
+        ]
+
+    everything = ["RELIANCE", "SENSEX", "TCS"]
+    assert read_at(monday, "09:14") == []
+    assert read_at(monday, "09:15") == everything
+    assert read_at(monday + timedelta(days=1), "12:00") == []
+    assert read_at(monday + timedelta(days=2), "12:00") == everything
+    assert read_at(saturday, "19:00") == ["RELIANCE", "TCS"]
+    assert read_at(saturday + timedelta(days=1), "12:00") == []
 
 
 def test_adjusted_history_is_read_again_as_a_whole(upstox_world: UpstoxWorld) -> None:

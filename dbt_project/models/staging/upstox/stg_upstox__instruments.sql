@@ -1,91 +1,94 @@
 {#
-    One segment of the source says what an instrument is; an unknown one is a reject. Upstox's instrument_type is the
-    series of a share (EQ, BE, …) and FUT, CE or PE of a contract.
+    The segment says what an instrument is; an unknown one is a reject. Upstox's instrument_type is the series of a share
+    (EQ, BE, …) and FUT, CE or PE of a contract. `offset 0` has what several columns need computed once a row.
 #}
 with
 
-raw as (
-    select
-        instrument_key,
-        master,
-        payload,
-        is_listed,
-        extracted_at,
-        staging.upstox_expiry_date(expiry) as expiry_date,
-        payload ->> 'segment' as segment,
-        payload ->> 'instrument_type' as series,
-        coalesce(
-            staging.upstox_number(payload -> 'lot_size', 1), staging.upstox_number(payload -> 'minimum_lot', 1)
-        )::integer as lot_size
-    from {{ source('upstox', 'upstox_instruments') }}
-),
-
 keyed as (
     select
-        raw.*,
+        raw.instrument_key,
+        raw.master,
+        raw.payload,
+        raw.is_listed,
+        raw.extracted_at,
+        typed.*,
         known.instrument_id,
         known.first_seen,
         known.last_seen
-    from raw
+    from {{ source('upstox', 'upstox_instruments') }} as raw
+    cross join lateral (
+        select
+            staging.upstox_expiry_date(raw.expiry) as expiry_date,
+            raw.payload ->> 'segment' as segment,
+            raw.payload ->> 'exchange' as exchange,
+            raw.payload ->> 'trading_symbol' as trading_symbol,
+            raw.payload ->> 'underlying_symbol' as underlying_symbol,
+            raw.payload ->> 'instrument_type' as series,
+            staging.upstox_number(raw.payload -> 'strike_price', 0) as strike,
+            coalesce(
+                staging.upstox_number(raw.payload -> 'lot_size', 1), staging.upstox_number(raw.payload -> 'minimum_lot', 1)
+            )::integer as lot_size
+        offset 0
+    ) as typed
     left join {{ source('upstox', 'upstox_keys') }} as known
-        on raw.instrument_key = known.instrument_key and raw.expiry_date = known.expiry_date
-),
-
-typed as (
-    select
-        keyed.*,
-        segment ~ '_FO$' or segment in ('NSE_COM', 'MCX_FO') as is_contract,
-        case
-            when segment ~ '^(NSE|BSE)_EQ$' then 'EQUITY'
-            when segment ~ '^(NSE|BSE|MCX)_INDEX$' then 'INDEX'
-            when segment ~ '^(NSE|BSE|NCD|BCD|MCX)_FO$' or segment = 'NSE_COM'
-                then case series when 'FUT' then 'FUTURES' when 'CE' then 'CE' when 'PE' then 'PE' end
-        end as instrument_type,
-        staging.upstox_number(payload -> 'strike_price', 0) as strike
-    from keyed
+        on raw.instrument_key = known.instrument_key and typed.expiry_date = known.expiry_date
 ),
 
 final as (
     select
-        instrument_id,
-        instrument_key,
-        expiry_date,
-        first_seen,
-        last_seen,
-        master,
-        is_listed,
-        payload ->> 'trading_symbol' as trading_symbol,
-        payload ->> 'name' as name,
-        payload ->> 'exchange' as exchange,
-        segment,
-        series,
-        instrument_type,
-        payload ->> 'isin' as isin,
-        payload ->> 'exchange_token' as exchange_token,
-        staging.upstox_number(payload -> 'tick_size', 0) / 100 as tick_size,
-        lot_size,
-        strike,
-        payload ->> 'underlying_key' as underlying_key,
-        payload ->> 'underlying_symbol' as underlying_symbol,
-        payload ->> 'underlying_type' as underlying_type,
-        payload -> 'weekly' = 'true'::jsonb as is_weekly,
+        keyed.instrument_id,
+        keyed.instrument_key,
+        keyed.expiry_date,
+        keyed.first_seen,
+        keyed.last_seen,
+        keyed.master,
+        keyed.is_listed,
+        keyed.trading_symbol,
+        keyed.payload ->> 'name' as name,
+        keyed.exchange,
+        keyed.segment,
+        keyed.series,
+        kinds.instrument_type,
+        keyed.payload ->> 'isin' as isin,
+        keyed.payload ->> 'exchange_token' as exchange_token,
+        staging.upstox_number(keyed.payload -> 'tick_size', 0) / 100 as tick_size,
+        keyed.lot_size,
+        keyed.strike,
+        keyed.payload ->> 'underlying_key' as underlying_key,
+        keyed.underlying_symbol,
+        keyed.payload ->> 'underlying_type' as underlying_type,
+        keyed.payload -> 'weekly' = 'true'::jsonb as is_weekly,
         case
-            when coalesce(segment, '') = '' then 'segment: no segment'
-            when instrument_type is null and is_contract then 'instrument_type: neither FUT, CE nor PE'
-            when instrument_type is null then 'segment: an unknown segment'
-            when coalesce(payload ->> 'trading_symbol', '') = '' then 'trading_symbol: no trading symbol'
-            when coalesce(payload ->> 'exchange', '') = '' then 'exchange: no exchange'
-            when expiry_date is null then 'expiry: no date'
-            when is_contract and expiry_date = 'infinity' then 'expiry: a contract without an expiry'
-            when is_contract and lot_size is null then 'lot_size: a contract without lot_size and minimum_lot'
-            when is_contract and coalesce(payload ->> 'underlying_symbol', '') = ''
-                then 'underlying_symbol: no underlying'
-            when instrument_type in ('CE', 'PE') and coalesce(strike, 0) = 0
+            when coalesce(keyed.segment, '') = '' then 'segment: no segment'
+            when kinds.instrument_type is null and kinds.is_contract then 'instrument_type: neither FUT, CE nor PE'
+            when kinds.instrument_type is null then 'segment: an unknown segment'
+            when coalesce(keyed.trading_symbol, '') = '' then 'trading_symbol: no trading symbol'
+            when coalesce(keyed.exchange, '') = '' then 'exchange: no exchange'
+            when keyed.expiry_date is null then 'expiry: no date'
+            when not kinds.is_contract then null
+            when keyed.expiry_date = 'infinity' then 'expiry: a contract without an expiry'
+            when keyed.lot_size is null then 'lot_size: a contract without lot_size and minimum_lot'
+            when coalesce(keyed.underlying_symbol, '') = '' then 'underlying_symbol: no underlying'
+            when kinds.instrument_type <> 'FUTURES' and coalesce(keyed.strike, 0) = 0
                 then 'strike_price: an option without a strike'
         end as fault,
-        payload,
-        extracted_at
-    from typed
+        keyed.payload,
+        keyed.extracted_at
+    from keyed
+    cross join lateral (
+        select
+            kind.is_contract,
+            case
+                when kind.is_contract
+                    then case keyed.series when 'FUT' then 'FUTURES' when 'CE' then 'CE' when 'PE' then 'PE' end
+                when keyed.segment in ('NSE_EQ', 'BSE_EQ') then 'EQUITY'
+                when keyed.segment in ('NSE_INDEX', 'BSE_INDEX', 'MCX_INDEX') then 'INDEX'
+            end as instrument_type
+        from (
+            select keyed.segment in ('NSE_FO', 'BSE_FO', 'NCD_FO', 'BCD_FO', 'MCX_FO', 'NSE_COM') as is_contract
+        ) as kind
+        offset 0
+    ) as kinds
 )
 
 select * from final
