@@ -14,8 +14,8 @@ create table if not exists staging.upstox_instruments (
 create index if not exists upstox_instruments_extracted_at on staging.upstox_instruments (extracted_at);
 
 -- Which instrument a key stands for, and from when to when. Upstox's keys change with an ISIN and are used again, so
--- each instrument has a number of its own. It is given once, here. `expiry_date` is infinity without one, `last_seen` the
--- day on which the key left the master, `linked_from` the key whose number this one took over.
+-- each instrument has a number of its own. It is given once, here. `expiry_date` is infinity without one, `last_seen`
+-- the day on which the key left the master, `linked_from` the key whose number this one took over.
 create sequence if not exists staging.upstox_instrument_ids;
 create table if not exists staging.upstox_keys (
     instrument_key text not null,
@@ -42,9 +42,9 @@ create index if not exists upstox_lots_extracted_at on staging.upstox_lots (extr
 
 -- One row for each window of one instrument's candles that was asked for, with the candles of the reply, column by
 -- column: a month of minutes is one row, which compresses well and is read fast. A window without candles stays, so
--- that it is not asked again for ever. `asked_at` is when it was last asked, `extracted_at` when its reply last differed.
--- `days` are the days (IST) with candles. `is_stale`: history was adjusted, so the window has to be read again. A window
--- of kind `intraday` is provisional and goes when history has its day.
+-- that it is not asked again for ever. `asked_at` is when it was last asked, `extracted_at` when its reply last
+-- differed. `days` are the days (IST) with candles. `is_stale`: history was adjusted, so the window has to be read
+-- again. A window of kind `intraday` is provisional and goes when history has its day.
 create table if not exists staging.upstox_windows (
     instrument_id bigint not null,
     timeframe text not null,

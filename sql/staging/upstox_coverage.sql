@@ -1,5 +1,5 @@
--- Upstox: the triggers that keep market.coverage. dbt's hook of candle_data sets them on the table, and on each partition
--- for statements that name it. The argument is the partition's month.
+-- Upstox: the triggers that keep market.coverage. dbt's hook of candle_data sets them on the table, and on each
+-- partition for statements that name it. The argument is the partition's month.
 
 -- Count again the days that a statement touched. It locks them first, so that it counts what others have committed.
 create or replace function market.recount(instruments bigint[], timeframes text[], days date[]) returns void

@@ -2,7 +2,7 @@ with
 
 in_extraction as (
     select
-        entity as list,
+        entity,
         row_key as instrument_key,
         column_name as field,
         reason,
@@ -14,7 +14,7 @@ in_extraction as (
 
 in_staging as (
     select
-        'instruments ' || master as list,
+        'instruments ' || master as entity,
         instrument_key,
         split_part(fault, ': ', 1) as field,
         split_part(fault, ': ', 2) as reason,

@@ -6,32 +6,34 @@ with
 
 keyed as (
     select
-        raw.instrument_key,
-        raw.master,
-        raw.payload,
-        raw.is_listed,
-        raw.extracted_at,
+        landed.instrument_key,
+        landed.master,
+        landed.payload,
+        landed.is_listed,
+        landed.extracted_at,
         typed.*,
         known.instrument_id,
         known.first_seen,
         known.last_seen
-    from {{ source('upstox', 'upstox_instruments') }} as raw
+    from {{ source('upstox', 'upstox_instruments') }} as landed
     cross join lateral (
         select
-            staging.upstox_expiry_date(raw.expiry) as expiry_date,
-            raw.payload ->> 'segment' as segment,
-            raw.payload ->> 'exchange' as exchange,
-            raw.payload ->> 'trading_symbol' as trading_symbol,
-            raw.payload ->> 'underlying_symbol' as underlying_symbol,
-            raw.payload ->> 'instrument_type' as series,
-            staging.upstox_number(raw.payload -> 'strike_price', 0) as strike,
+            staging.upstox_expiry_date(landed.expiry) as expiry_date,
+            landed.payload ->> 'segment' as segment,
+            landed.payload ->> 'exchange' as exchange,
+            landed.payload ->> 'trading_symbol' as trading_symbol,
+            landed.payload ->> 'underlying_symbol' as underlying_symbol,
+            landed.payload ->> 'instrument_type' as series,
+            staging.upstox_number(landed.payload -> 'strike_price', 0) as strike,
             coalesce(
-                staging.upstox_number(raw.payload -> 'lot_size', 1), staging.upstox_number(raw.payload -> 'minimum_lot', 1)
+                staging.upstox_number(landed.payload -> 'lot_size', 1),
+                staging.upstox_number(landed.payload -> 'minimum_lot', 1)
             )::integer as lot_size
+        from (select 1) as once
         offset 0
     ) as typed
     left join {{ source('upstox', 'upstox_keys') }} as known
-        on raw.instrument_key = known.instrument_key and typed.expiry_date = known.expiry_date
+        on landed.instrument_key = known.instrument_key and typed.expiry_date = known.expiry_date
 ),
 
 final as (
