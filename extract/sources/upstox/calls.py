@@ -40,12 +40,10 @@ def carry_out(run: Run, upstox: Upstox, call: Call) -> Landed:
         ]
         return Landed(landed.rows_read, landed.rows_changed, landed.rows_rejected, notes)
     if call.kind == "calendar":
-        land_calendar(run, upstox.holidays())
-        return Landed()
+        return Landed(rows_rejected=land_calendar(run, upstox.holidays()))
     assert call.instrument_key is not None
     if call.kind == "expiries":
-        land_expiries(run, call, upstox.expiries(call.instrument_key))
-        return Landed()
+        return Landed(rows_rejected=land_expiries(run, call, upstox.expiries(call.instrument_key)))
     assert call.window_end is not None
     contracts = upstox.contracts(call.instrument_key, call.window_end)
     found = land_contracts(run, call.instrument_key, str(call.window_end), contracts)

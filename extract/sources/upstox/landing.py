@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -12,9 +13,10 @@ from psycopg2.extras import Json
 from extract.landing import Batch, StagingTable, landing
 from extract.quoting import literal
 from extract.records import Run
+from extract.rejects import MOST_KEPT, Reject, digest
 from extract.sources.upstox.candles import Candles
 from extract.sources.upstox.plan import Call
-from extract.warehouse import Connection, transaction
+from extract.warehouse import Connection
 
 SOURCE = "upstox"
 WINDOWS = StagingTable(
@@ -160,43 +162,54 @@ def _mark_stale(batch: Batch, call: Call) -> None:
     )
 
 
-def land_expiries(run: Run, call: Call, expiries: Iterable[str]) -> int:
-    """Land the list of expiries of an underlying, and that it was read; return how many are new."""
-    dates = []
-    for each in expiries:
-        try:
-            dates.append(date.fromisoformat(str(each)))
-        except ValueError:
-            continue
-    with transaction(run.connection), run.connection.cursor() as cursor:
+def land_expiries(run: Run, call: Call, expiries: Iterable[Any]) -> int:
+    """Land the list of expiries of an underlying, and that it was read; return how many are no dates."""
+    dated, rejects = _dated(expiries, lambda each: each, "expiry")
+    with landing(run) as batch, batch.connection.cursor() as cursor:
         cursor.execute(
             "insert into staging.upstox_expiries (underlying_key, expiry_date)"
             " select %s, expiry from unnest(%s::date[]) as expiry on conflict do nothing",
-            (call.instrument_key, dates),
+            (call.instrument_key, list(dated)),
         )
-        new = cursor.rowcount
+        _record_list(batch, f"expiries {call.instrument_key}", rejects)
         _complete(cursor, f"expiries {call.instrument_key}")
-    return int(new)
+    return len(rejects)
 
 
-def land_calendar(run: Run, holidays: Iterable[Any]) -> None:
-    """Land the calendar, and that it was read; rows without a date are left out."""
+def land_calendar(run: Run, holidays: Iterable[Any]) -> int:
+    """Land the calendar, and that it was read; return how many rows have no date."""
+    dated, rejects = _dated(holidays, lambda each: each.get("date") if isinstance(each, dict) else None, "date")
     with landing(run) as batch:
-        rows = []
-        for each in holidays:
-            day = str(each.get("date")) if isinstance(each, dict) else ""
-            try:
-                rows.append((date.fromisoformat(day), Json(each)))
-            except ValueError:
-                continue
+        rows = [(day, Json(each)) for day, each in dated.items()]
         batch.copy("holidays_found", {"day": "date", "payload": "jsonb"}, rows)
         batch.execute(
             f"insert into staging.upstox_holidays as known select day, payload, {batch.stamp} from holidays_found"
             " on conflict (day) do update set payload = excluded.payload, extracted_at = excluded.extracted_at"
             " where known.payload is distinct from excluded.payload"
         )
+        _record_list(batch, "calendar", rejects)
         with run.connection.cursor() as cursor:
             _complete(cursor, "calendar")
+    return len(rejects)
+
+
+def _dated(items: Iterable[Any], day_of: Callable[[Any], object], field: str) -> tuple[dict[date, Any], list[Reject]]:
+    """The items by their date, and those without one."""
+    dated: dict[date, Any] = {}
+    rejects = []
+    for item in items:
+        try:
+            dated[date.fromisoformat(str(day_of(item)))] = item
+        except ValueError:
+            payload = json.dumps(item)
+            rejects.append(Reject(digest(payload), field, "no date", payload))
+    return dated, rejects[:MOST_KEPT]
+
+
+def _record_list(batch: Batch, entity: str, rejects: Sequence[Reject]) -> None:
+    """Record the rejects of a list that was read whole."""
+    found = [(entity, each.key, each.field, each.reason, each.payload) for each in rejects]
+    batch.record_rejects(found, f"known.entity = {literal(entity)}")
 
 
 def complete_part(connection: Connection, part: str) -> None:

@@ -104,6 +104,15 @@ def test_a_dry_run_lists_what_a_sync_then_asks_for(upstox_world: UpstoxWorld) ->
     # four instruments, two months of minutes each, beside the days
     assert sum("/minutes/" in path for path in asked) == sum(" 1m " in call for call in plan["calls"]) >= 8
     assert plan["seconds"] == 0.0
+    # what earlier runs sent counts: 2,000 requests just now leave none for half an hour, and then one each 0.9 s
+    world.execute(
+        "insert into staging.upstox_windows (instrument_id, timeframe, kind, window_start, window_end, instrument_key,"
+        " timestamps, open, high, low, close, volume, oi, days, asked_at, extracted_at)"
+        " select -n, '1d', 'history', '2025-01-01', '2025-01-01', 'x', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',"
+        " clock_timestamp(), clock_timestamp() from generate_series(1, 2000) as n"
+    )
+    plan = json.loads(world.call("upstox", "sync", *segments, "--dry-run", "--json", code=0).stdout)
+    assert 1_740 < plan["seconds"] - 0.9 * (plan["requests"] - 1) <= 1_800
 
 
 def test_status_is_right_after_rows_are_deleted_and_a_sync_brings_them_back(upstox_world: UpstoxWorld) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import Server
 from tests.support.fake_upstox import IST
-from tests.support.upstox_world import UpstoxWorld, fill, months_ago, today
+from tests.support.upstox_world import UpstoxWorld, fill, months_ago, today, upstox_world_on
 
 pytestmark = pytest.mark.only_on("embedded")
 
@@ -38,3 +40,31 @@ def test_a_first_sync_reads_instruments_days_and_minutes(upstox_world: UpstoxWor
         world.query("select expiry_date, lot_size, option_type from market.option_master")
         == [(today() + timedelta(days=30), 75, None)] * 2
     )
+
+
+def test_an_empty_warehouse_is_built_first_and_every_dbt_test_holds(server: Server, tmp_path: Path) -> None:
+    with upstox_world_on(server.fresh_database("template1"), server.home, tmp_path) as world:
+        fill(world.fake, months_ago(1))
+        assert "nothing of Upstox was read yet" in world.upstox("status", code=2)
+        assert "1 requests, 0 s; what follows depends on their replies" in world.sync("--dry-run")
+        assert world.fake.requests() == []
+        printed = world.sync("--test")
+        assert "tests passed, 0 warned" in printed
+        assert len(world.candles("TCS", "1m")) == 3 * len(world.candles("TCS", "1d")) > 0
+
+
+def test_the_test_needs_no_warehouse(upstox_world: UpstoxWorld) -> None:
+    world = upstox_world
+    fill(world.fake, months_ago(1))
+    world.fake.refuse("/v2/market", 401, "UDAPI100067")
+    lines = world.upstox("test").splitlines()
+    assert lines[0].startswith(f"{world.fake.url} accepts the token: history can be read (")
+    assert lines[1].startswith("the calendar cannot be read, which leaves weekdays as the prediction: Upstox refuses")
+    world.settings["UPSTOX_ACCESS_TOKEN"] = ""
+    assert "error: UPSTOX_ACCESS_TOKEN is not set" in world.upstox("test", code=2)
+    assert "UPSTOX_MASTERS: " in _with(world, UPSTOX_MASTERS="NSE,MCX").upstox("test", code=2)
+
+
+def _with(world: UpstoxWorld, **settings: str) -> UpstoxWorld:
+    world.settings |= settings
+    return world

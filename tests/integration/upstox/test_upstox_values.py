@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -283,3 +284,25 @@ def test_the_firewall_and_the_rate_limit(upstox_world: UpstoxWorld) -> None:
     world.fake.next({"status": 429, "body": error})
     assert "done in" in world.sync()
     assert world.candles("TCS", "1m")
+
+
+def test_a_candle_that_cannot_be_used_is_a_reject_until_it_can(upstox_world: UpstoxWorld) -> None:
+    world = upstox_world
+    fill(world.fake, months_ago(1))
+    world.sync()
+    before = world.tables()
+    good = [f"{months_ago(1)}T00:00:00+05:30", 1, 2, 1, 1.5, 0, 0]
+    bad = [f"{months_ago(1) + timedelta(days=1)}T00:00:00+05:30", 9, 2, 1, 1, 1, 0]
+    reply = json.dumps({"status": "success", "data": {"candles": [bad, good, None]}})
+    # the masters and the calendar, then the days of the first index
+    world.fake.next({}, {}, {}, {"status": 200, "body": reply})
+    assert "2 rejected" in world.sync("--force", "--segment", "indices_nse")
+    found = world.query("select entity, field, reason from ops.rejected_instruments order by reason")
+    assert found == [
+        (f"{NIFTY['instrument_key']} 1d history", "candle", "a price lies outside high and low"),
+        (f"{NIFTY['instrument_key']} 1d history", "candle", "no array with a time and its zone"),
+    ]
+    assert world.candles("NIFTY", "1d")[0][1:5] == (1.0, 2.0, 1.0, 1.5)
+    world.sync("--force", "--segment", "indices_nse")
+    assert world.query("select * from ops.rejected_instruments") == []
+    assert world.tables() == before
