@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from extract.settings import load, load_settings
+from extract.sources.upstox.plan import SEGMENTS
 from extract.warehouse import open_warehouse
 from tradehouse.output import PLAIN, out, utc
 from tradehouse.source_commands import JSON, TEST_EVERY, TESTS, check_source, every_option, serve_source, sync_source
@@ -18,8 +19,6 @@ from tradehouse.source_commands import JSON, TEST_EVERY, TESTS, check_source, ev
 if TYPE_CHECKING:
     from extract.sources.upstox.dry_run import DryRun
     from serve.upstox_status import UpstoxStatus
-
-SEGMENTS = ("indices_nse", "indices_bse", "equity", "fo_current", "fo_historical", "fo_expired")
 
 
 @click.group()

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.collector import Collector
-from tests.support.fake_upstox import IST, TOKEN, FakeUpstox, contract, index, share
+from tests.support.fake_upstox import TOKEN, FakeUpstox
 from tests.support.rest_world import RestWorld
+from tests.support.upstox_rows import IST, contract, index, share
 
 NIFTY, SENSEX = index("NSE_INDEX|Nifty 50", "NIFTY"), index("BSE_INDEX|SENSEX", "SENSEX")
 RELIANCE, TCS = share("RELIANCE", "INE002A01018"), share("TCS", "INE467B01029")

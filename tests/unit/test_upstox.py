@@ -17,7 +17,8 @@ from extract.sources.upstox.candles import typed
 from extract.sources.upstox.client import BlockedError, EndpointError, RejectedRequestError, TokenError, Upstox
 from extract.sources.upstox.instruments import items_of
 from extract.sources.upstox.limits import Limit, Limits
-from tests.support.fake_upstox import IST, PAGE_1010, TOKEN, FakeUpstox
+from tests.support.fake_upstox import PAGE_1010, TOKEN, FakeUpstox
+from tests.support.upstox_rows import IST
 
 KEY = "NSE_INDEX|Nifty 50"
 MONDAY = date(2025, 1, 6)

@@ -41,7 +41,6 @@ WINDOWS = StagingTable(
         "last_at": "timestamptz",
     },
 )
-KEPT = ", ".join(f"known.{name} = found.{name}" for name in WINDOWS.columns if name not in WINDOWS.key)
 
 
 @dataclass(frozen=True)
@@ -116,18 +115,22 @@ def _write(batch: Batch) -> bool:
     assert row is not None
     differs = bool(row[0])
     names = ", ".join(WINDOWS.columns)
-    batch.execute(
-        f"insert into staging.upstox_windows as known ({names}, asked_at, extracted_at)"
-        f" select {names}, clock_timestamp(), {batch.stamp} from windows_found as found"
-        f" on conflict ({', '.join(WINDOWS.key)}) do update set"
-        + (
-            "".join(f" {name} = excluded.{name}," for name in WINDOWS.columns if name not in WINDOWS.key)
-            + " extracted_at = excluded.extracted_at,"
-            if differs
-            else " window_end = excluded.window_end, instrument_key = excluded.instrument_key,"
+    if differs:
+        batch.execute(
+            f"insert into staging.upstox_windows as known ({names}, asked_at, extracted_at)"
+            f" select {names}, clock_timestamp(), {batch.stamp} from windows_found as found"
+            f" on conflict ({', '.join(WINDOWS.key)}) do update set"
+            + "".join(f" {name} = excluded.{name}," for name in WINDOWS.columns if name not in WINDOWS.key)
+            + " extracted_at = excluded.extracted_at, asked_at = excluded.asked_at, is_stale = false"
         )
-        + " asked_at = excluded.asked_at, is_stale = false"
-    )
+    else:
+        # that it was asked again is no change of its rows
+        with batch.connection.cursor() as cursor:
+            cursor.execute(
+                "update staging.upstox_windows as known set window_end = found.window_end,"
+                " instrument_key = found.instrument_key, asked_at = clock_timestamp(), is_stale = false"
+                f" from windows_found as found where {same}"
+            )
     return differs
 
 

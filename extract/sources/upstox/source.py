@@ -51,10 +51,17 @@ def open_upstox(
 
 @dataclass(kw_only=True)
 class UpstoxReading(Reading):
-    """What was read; `requests` are those to the API, `calls` counts what was asked for, by kind."""
+    """What was read.
+
+    Attributes:
+        requests: those to the API, with repeated ones.
+        calls: what was asked for and answered, by kind.
+        refreshed: models that are up to date with it already.
+    """
 
     requests: int = 0
     calls: Counter[str] = field(default_factory=Counter)
+    refreshed: set[str] = field(default_factory=set)
 
     @property
     def summary(self) -> str:
@@ -119,7 +126,7 @@ class UpstoxSource(Source[UpstoxReading]):
             built = run.runner.build(run)
             if built.problems:
                 raise TransformError(f"the tables of {SOURCE} cannot be built: {'; '.join(built.problems)}")
-        _refresh(run, CANDLES if is_behind(run.connection) else ())
+        _refresh(run, reading, CANDLES if is_behind(run.connection) else ())
         segments = due_segments(run.connection, moment, self._segments, self._fresh)
         limits = Limits(requests_ago(run.connection), sleep=run.stop.wait)
         http, masters, upstox = open_upstox(self._settings, limits, run.stop)
@@ -178,17 +185,17 @@ class UpstoxSource(Source[UpstoxReading]):
                 reading.notes += found.notes
                 landed += call.kind in CANDLE_KINDS
                 if landed == BATCH:
-                    _refresh(run, CANDLES)
+                    _refresh(run, reading, CANDLES)
                     landed = 0
         finally:
-            _refresh(run, CANDLES if landed else MODELS.get(stage[0].kind, ()))
+            _refresh(run, progress.reading, CANDLES if landed else MODELS.get(stage[0].kind, ()))
 
-    def stale_models(self, _: UpstoxReading) -> Sequence[str] | None:
-        """None: each stage has refreshed what it changed."""
-        return []
+    def stale_models(self, reading: UpstoxReading) -> Sequence[str] | None:
+        """Those that the stages have refreshed already: once more costs little, and the run's record names them."""
+        return sorted(reading.refreshed)
 
 
-def _refresh(run: RunContext, models: Sequence[str]) -> None:
+def _refresh(run: RunContext, reading: UpstoxReading, models: Sequence[str]) -> None:
     """Refresh models.
 
     Raises:
@@ -197,6 +204,7 @@ def _refresh(run: RunContext, models: Sequence[str]) -> None:
     failed = refresh(run.connection, models).failed
     if failed:
         raise TransformError("; ".join(f"{model}: {why}" for model, why in failed.items()))
+    reading.refreshed.update(models)
 
 
 def _complete(connection: Connection, segments: Sequence[str], failed: set[Call]) -> None:

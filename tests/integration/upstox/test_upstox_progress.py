@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import Server
+from tests.support.upstox_rows import contract
 from tests.support.upstox_world import NIFTY, SENSEX, UpstoxWorld, fill, months_ago, today, upstox_world_on
 
 pytestmark = pytest.mark.only_on("embedded")
@@ -147,10 +149,6 @@ def test_status_is_right_after_rows_are_deleted_and_a_sync_brings_them_back(upst
 
 def test_an_expired_weekly_option_is_read_for_its_last_week(upstox_world: UpstoxWorld) -> None:
     world = upstox_world
-    from datetime import timedelta
-
-    from tests.support.fake_upstox import contract
-
     fill(world.fake, months_ago(2))
     old, new = today() - timedelta(days=30), today() - timedelta(days=16)
     for expiry, token in ((new, 501), (old, 502)):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Server
-from tests.support.fake_upstox import IST
+from tests.support.upstox_rows import IST
 from tests.support.upstox_world import UpstoxWorld, fill, months_ago, today, upstox_world_on
 
 pytestmark = pytest.mark.only_on("embedded")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_upstox import IST, PAGE_1010, contract, share
+from tests.support.fake_upstox import PAGE_1010
+from tests.support.upstox_rows import IST, contract, share
 from tests.support.upstox_world import NIFTY, RELIANCE, SENSEX, TCS, UpstoxWorld, fill, months_ago, today
 
 pytestmark = pytest.mark.only_on("embedded")
