@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Server
-from tests.support.upstox_rows import contract
+from tests.support.upstox_rows import contract, share
 from tests.support.upstox_world import NIFTY, SENSEX, UpstoxWorld, fill, months_ago, today, upstox_world_on
 
 pytestmark = pytest.mark.only_on("embedded")
@@ -115,6 +115,25 @@ def test_a_dry_run_lists_what_a_sync_then_asks_for(upstox_world: UpstoxWorld) ->
     )
     plan = json.loads(world.call("upstox", "sync", *segments, "--dry-run", "--json", code=0).stdout)
     assert 1_740 < plan["seconds"] - 0.9 * (plan["requests"] - 1) <= 1_800
+
+
+def test_a_dry_run_counts_the_months_of_210_shares_since_2022(upstox_world: UpstoxWorld) -> None:
+    world = upstox_world
+    shares = [share(f"SHARE{n}", f"INE{n:03}A01018") for n in range(210)]
+    futures = [contract(n, each, today() + timedelta(days=9), "FUT") for n, each in enumerate(shares)]
+    world.fake.master("NSE", [NIFTY, *shares, *futures])
+    world.fake.master("BSE", [SENSEX])
+    world.sync("--segment", "indices_nse", code=1)  # reads the masters; of candles there are none here
+    plan = json.loads(world.call("upstox", "sync", "--segment", "equity", "--dry-run", "--json", code=0).stdout)
+    newest = today() - timedelta(days=1)
+    months = (newest.year - 2022) * 12 + newest.month
+    minutes = [call for call in plan["calls"] if " 1m " in call]
+    assert len(minutes) == len(set(minutes)) == 210 * months
+    assert "history SHARE7 1m 2022-01-01 to 2022-01-31" in minutes
+    assert f"history SHARE7 1m {newest.replace(day=1)} to {newest}" in minutes
+    # one each 0.9 s, for all do not fit into half an hour
+    assert abs(plan["seconds"] - 0.9 * (plan["requests"] - 1)) < 10
+    assert "h" in world.sync("--segment", "equity", "--dry-run").splitlines()[-1]
 
 
 def test_status_is_right_after_rows_are_deleted_and_a_sync_brings_them_back(upstox_world: UpstoxWorld) -> None:

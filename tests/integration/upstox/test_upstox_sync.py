@@ -11,8 +11,6 @@ from tests.conftest import Server
 from tests.support.upstox_rows import IST
 from tests.support.upstox_world import UpstoxWorld, fill, months_ago, today, upstox_world_on
 
-pytestmark = pytest.mark.only_on("embedded")
-
 
 def test_a_first_sync_reads_instruments_days_and_minutes(upstox_world: UpstoxWorld) -> None:
     world = upstox_world
@@ -42,6 +40,7 @@ def test_a_first_sync_reads_instruments_days_and_minutes(upstox_world: UpstoxWor
     )
 
 
+@pytest.mark.only_on("embedded")
 def test_an_empty_warehouse_is_built_first_and_every_dbt_test_holds(server: Server, tmp_path: Path) -> None:
     with upstox_world_on(server.fresh_database("template1"), server.home, tmp_path) as world:
         fill(world.fake, months_ago(1))
@@ -53,6 +52,7 @@ def test_an_empty_warehouse_is_built_first_and_every_dbt_test_holds(server: Serv
         assert len(world.candles("TCS", "1m")) == 3 * len(world.candles("TCS", "1d")) > 0
 
 
+@pytest.mark.only_on("embedded")
 def test_the_test_needs_no_warehouse(upstox_world: UpstoxWorld) -> None:
     world = upstox_world
     fill(world.fake, months_ago(1))
