@@ -74,8 +74,8 @@ def read_status(connection: Connection, segments: Sequence[str]) -> UpstoxStatus
                 "select * from market.upstox_status(%s, (now() at time zone 'Asia/Kolkata')::date)", (list(segments),)
             )
             parts = [Part(*row) for row in cursor.fetchall()]
-            cursor.execute("select part, completed_at from staging.upstox_parts where part like 'segment %'")
-            completed = {part.removeprefix("segment "): at for part, at in cursor.fetchall()}
+            cursor.execute("select segment, completed_at from market.upstox_segments")
+            completed = dict(cursor.fetchall())
             cursor.execute(
                 "select (select count(*) from ops.rejected_instruments),"
                 " (select count(*) from market.instrument_keys where linked_from is not null)"

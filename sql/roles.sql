@@ -9,9 +9,9 @@
 --     psql "$ADMIN_URI" -c "create role api login password '…'" -c "grant tradehouse_api to api"
 --
 -- tradehouse_loader       owns the schemas staging, ops and refresh, makes and fills the tables in them
--- tradehouse_transformer  reads staging and ops, makes views in them, makes tables and views in public, trading and
---                         accounts, and functions in signals, api and refresh
--- tradehouse_reader       reads what the pipeline makes in public, trading, signals and api, now and later, and
+-- tradehouse_transformer  reads staging and ops, makes views in them, makes tables and views in public, trading,
+--                         market and accounts, and functions in market, signals, api and refresh
+-- tradehouse_reader       reads what the pipeline makes in public, trading, market, signals and api, now and later, and
 --                         nothing else
 -- tradehouse_accounts_reader   the same of accounts, which are customers', and nothing else
 -- tradehouse_api          what both readers read, and ops; it writes nothing but when a key of the API was last used

@@ -62,7 +62,10 @@ def test_partitions_are_made_once_and_bounded_in_utc(connection: psycopg2.extens
 
 
 def test_a_reader_of_the_table_keeps_nobody_waiting(connection: psycopg2.extensions.connection) -> None:
-    with closing(psycopg2.connect(connection.dsn)) as reader, connection.cursor() as cursor:
+    with (
+        closing(psycopg2.connect(connection.dsn, password=connection.info.password)) as reader,
+        connection.cursor() as cursor,
+    ):
         with reader.cursor() as reading:
             reading.execute("select count(*) from market.ticks")
         cursor.execute("set lock_timeout = '5s'")

@@ -403,7 +403,7 @@ def test_the_database_of_the_compose_file_is_set_up(server: Server, world: World
         assert done_init.returncode == 0, done_init.stderr
         assert world.query(
             "select count(*) from pg_default_acl as d where pg_get_userbyid(d.defaclrole) = 'tradehouse'"
-        ) == [(8,)]  # tables of seven schemas, functions of ops
+        ) == [(9,)]  # tables of eight schemas, functions of ops
     finally:
         _drop(server)
         administer(server.uri, ["drop role if exists tradehouse"])
