@@ -25,6 +25,7 @@ from tests.support.servers import (
     start_again,
     timescaledb_binaries,
 )
+from tests.support.tenants import Tenants, tenants_on
 from tests.support.upstox_world import UpstoxWorld, upstox_world_on
 from tests.support.world import DATABASE, World, run_tradehouse
 
@@ -189,3 +190,10 @@ def accounts_world(server: Server, tmp_path: Path) -> Iterator[AccountsWorld]:
     """A world whose source is an account service without accounts."""
     with accounts_world_on(server.rest_database(), server.home, tmp_path) as world:
         yield world
+
+
+@pytest.fixture
+def tenants(server: Server) -> Iterator[Tenants]:
+    """A database whose owner, no superuser, has followed the steps at the head of roles.sql."""
+    with tenants_on(server.uri) as tenants:
+        yield tenants

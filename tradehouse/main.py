@@ -55,12 +55,11 @@ def main() -> None:
     """
 
 
-for command in (sync, run, status, reconcile, query, shell, demo_data, rejects, warehouse, env, mt5, bybit, accounts):
+FOR_CANDLES = (sync, run, status, reconcile, query, shell, demo_data, rejects, warehouse, env)
+OF_SOURCES = (mt5, bybit, accounts, upstox)
+FOR_READERS = (serve, api_keys, alerts)
+for command in (*FOR_CANDLES, *OF_SOURCES, *FOR_READERS):
     main.add_command(command)
-main.add_command(upstox)
-main.add_command(alerts)
-main.add_command(api_keys)
-main.add_command(serve)
 for name in SOURCES:
     if name not in main.commands:
         main.add_command(source_group(name))

@@ -13,11 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extract.settings import load_project
 from serve.api.metrics import WAREHOUSE
-from tests.integration.test_roles import Tenants
-from tests.integration.test_roles import tenants as tenants
 from tests.support.api_stand_ins import ADMIN_KEY, FREE_KEY, PRO_KEY, REVOKED_KEY
 from tests.support.api_world import ApiWorld, Client, Got
 from tests.support.collector import series
+from tests.support.tenants import Tenants
 from tests.support.valkey import Valkey
 from tests.support.world import World
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import time
 
-from tests.integration.test_roles import Tenants
-from tests.integration.test_roles import tenants as tenants
 from tests.support.api_world import ApiWorld
 from tests.support.collector import series
 from tests.support.services import await_that
+from tests.support.tenants import Tenants
 from tests.support.world import World
 
 FIRST = 1767571200  # 2026-01-05 00:00 UTC
