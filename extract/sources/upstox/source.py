@@ -28,10 +28,8 @@ BATCH = 40
 """Windows that land before they become candles: of a month of minutes each, 320,000 rows."""
 FAILURES_NAMED = 20
 """The most rejected requests that are named one by one."""
-MODELS: dict[str, Sequence[str]] = {
-    "master": ("instrument_master", "option_master"),
-    "contracts": ("instrument_master", "option_master"),
-}
+MASTER_KINDS = {"master", "contracts"}
+MASTER_MODELS = ("instrument_master", "option_master")
 CANDLES = ("candle_data",)
 
 
@@ -188,7 +186,9 @@ class UpstoxSource(Source[UpstoxReading]):
                     _refresh(run, reading, CANDLES)
                     landed = 0
         finally:
-            _refresh(run, progress.reading, CANDLES if landed else MODELS.get(stage[0].kind, ()))
+            kinds = {call.kind for call in stage}
+            masters = MASTER_MODELS if kinds & MASTER_KINDS else ()
+            _refresh(run, progress.reading, [*masters, *(CANDLES if landed else ())])
 
     def stale_models(self, reading: UpstoxReading) -> Sequence[str] | None:
         """Those that the stages have refreshed already: once more costs little, and the run's record names them."""
