@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 from importlib import resources
 from pathlib import Path
 
 import duckdb
+import psycopg2.extensions
 
 from extract.errors import SourceError
 from extract.quoting import literal
+from extract.warehouse import Warehouse
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 
@@ -30,6 +33,25 @@ def open_session(*extensions: str) -> duckdb.DuckDBPyConnection:
     for threshold in ("allocator_flush_threshold", "allocator_bulk_deallocation_flush_threshold"):
         session.execute(f"set {threshold} = '1MB'")  # the default keeps 25 MB more between two ticks
     return session
+
+
+def attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse, name: str, purpose: str) -> None:
+    """Attach the warehouse under a name, read only; `purpose` is for pg_stat_activity.
+
+    The password goes into a secret, because `duckdb_databases()` shows everything else.
+    """
+    parameters = psycopg2.extensions.parse_dsn(warehouse.uri)
+    password = parameters.pop("password", None)
+    parameters["options"] = f"{parameters.get('options', '')} -c default_transaction_read_only=on".strip()
+    parameters["application_name"] = f"tradehouse {purpose} pid {os.getpid()} on {socket.gethostname()}"[:63]
+    parameters.setdefault("connect_timeout", "10")
+    secret = ""
+    if password:
+        session.execute(f"create secret {name} (type postgres, password {literal(password)})")
+        secret = f", secret {name}"
+    session.execute(
+        f"attach {literal(psycopg2.extensions.make_dsn(**parameters))} as {name} (type postgres, read_only{secret})"
+    )
 
 
 def require_sqlite_file(path: Path) -> None:

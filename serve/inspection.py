@@ -17,18 +17,15 @@ No statement can write, for four independent reasons:
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import psycopg2.extensions
 
-from extract.duckdb_session import exact_text, open_session, require_sqlite_file
+from extract.duckdb_session import attach_warehouse, exact_text, open_session, require_sqlite_file
 from extract.errors import QueryError, SourceError
 from extract.quoting import identifier, literal, printable
 from extract.settings import PRICES, Project, Settings, symbol_of
@@ -179,7 +176,7 @@ def open_inspection(
     session = open_session("sqlite_scanner", "postgres_scanner")
     try:
         try:
-            _attach_warehouse(session, warehouse)
+            attach_warehouse(session, warehouse, "wh", "query")
         except duckdb.Error as error:
             raise QueryError(f"cannot attach the warehouse: {_complaint(error, warehouse.uri)}") from None
         notes = _attach_file(session, settings, project)
@@ -207,22 +204,6 @@ def _complaint(error: Exception, uri: str) -> str:
     """DuckDB's error message on one line, without its excerpt of the statement."""
     text = complaint(error, uri)
     return re.split(r"; LINE \d+: ", text, maxsplit=1)[0]
-
-
-def _attach_warehouse(session: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
-    """Attach `wh`. The password goes into a secret, because `duckdb_databases()` shows everything else."""
-    parameters = psycopg2.extensions.parse_dsn(warehouse.uri)
-    password = parameters.pop("password", None)
-    parameters["options"] = f"{parameters.get('options', '')} -c default_transaction_read_only=on".strip()
-    parameters["application_name"] = f"tradehouse query pid {os.getpid()} on {socket.gethostname()}"[:63]
-    parameters.setdefault("connect_timeout", "10")
-    secret = ""
-    if password:
-        session.execute(f"create secret wh (type postgres, password {literal(password)})")
-        secret = ", secret wh"
-    session.execute(
-        f"attach {literal(psycopg2.extensions.make_dsn(**parameters))} as wh (type postgres, read_only{secret})"
-    )
 
 
 def _attach_file(session: duckdb.DuckDBPyConnection, settings: Settings, project: Project) -> list[str]:
