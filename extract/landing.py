@@ -28,6 +28,8 @@ Rows = Sequence[tuple[Any, ...]] | IO[bytes]
 # Options of COPY, the same in DuckDB and in Postgres. All values are quoted, so that an empty text is not NULL. JSON is
 # full of quotation marks, each of which would be doubled, so another character quotes.
 CSV_FORMAT = "format csv, quote '\x01', escape '\x01'"
+CSV_OPTIONS = f"{CSV_FORMAT}, encoding 'UTF8'"
+BINARY_OPTIONS = "format binary"
 
 # greatest(): the machine's clock may have been set back since the last batch
 NEW_STAMP = "greatest(clock_timestamp(), (select max(extracted_at) from ops.sync_runs) + interval '1 microsecond')"
@@ -91,15 +93,15 @@ class Batch:
             cursor.execute(sql)
             self._written += max(cursor.rowcount, 0)
 
-    def copy(self, temporary: str, columns: Mapping[str, str], rows: Rows) -> None:
+    def copy(self, temporary: str, columns: Mapping[str, str], rows: Rows, options: str = CSV_OPTIONS) -> None:
         """Copy rows into a temporary table; they replace those of an earlier copy in this transaction."""
-        copy_to_temporary(self.connection, temporary, columns, rows)
+        copy_to_temporary(self.connection, temporary, columns, rows, options)
 
-    def load(self, target: StagingTable, rows: IO[bytes]) -> None:
-        """COPY CSV over the target's columns and the stamp into the target, which must hold none of the keys."""
+    def load(self, target: StagingTable, rows: IO[bytes], options: str = CSV_OPTIONS) -> None:
+        """COPY rows over the target's columns and the stamp into the target, which must hold none of the keys."""
         columns = ", ".join(map(identifier, [*target.columns, "extracted_at"]))
         with self.connection.cursor() as cursor:
-            _copy_csv(cursor, f"{target.relation} ({columns})", rows)
+            cursor.copy_expert(f"copy {target.relation} ({columns}) from stdin ({options})", rows)
             self._written += cursor.rowcount
 
     def upsert(self, target: StagingTable, rows: str) -> None:
@@ -183,7 +185,9 @@ class Batch:
             return list(cursor.fetchall())
 
 
-def copy_to_temporary(connection: Connection, name: str, columns: Mapping[str, str], rows: Rows) -> None:
+def copy_to_temporary(
+    connection: Connection, name: str, columns: Mapping[str, str], rows: Rows, options: str = CSV_OPTIONS
+) -> None:
     """Copy rows into a temporary table, emptied before and at commit, with an index on its first column."""
     fields = ", ".join(f"{identifier(column)} {kind}" for column, kind in columns.items())
     with connection.cursor() as cursor:
@@ -195,11 +199,7 @@ def copy_to_temporary(connection: Connection, name: str, columns: Mapping[str, s
         if isinstance(rows, Sequence):
             execute_values(cursor, f"insert into pg_temp.{name} values %s", rows, page_size=1000)
         else:
-            _copy_csv(cursor, f"pg_temp.{name}", rows)
-
-
-def _copy_csv(cursor: psycopg2.extensions.cursor, target: str, rows: IO[bytes]) -> None:
-    cursor.copy_expert(f"copy {target} from stdin ({CSV_FORMAT}, encoding 'UTF8')", rows)
+            cursor.copy_expert(f"copy pg_temp.{name} from stdin ({options})", rows)
 
 
 @contextmanager
