@@ -14,12 +14,19 @@ FIELDS = {"name", "kind", "description", "dynamic"}
 NAME = re.compile(r"[a-z][a-z0-9_]{0,50}")
 SYMBOL = re.compile(r"[a-z][a-z0-9]{0,30}")  # no underscore: the names of other sources' tables in staging have one
 # Columns that the tables, the staging views or the view over all tables already have.
+INDICATOR_TYPES = ("double precision", "smallint")
 TAKEN = {"timestamp", "epoch_minute", "is_usable", "is_history", "extracted_at", "synced_at", "symbol", "timeframe"}
 
 
 def faults_of_lists(variables: Mapping[str, Any]) -> list[str]:
     """What is wrong with the lists, one short text per fault that names the value; empty if nothing is wrong."""
-    lists = {"symbols": list, "timeframes": dict, "candle_columns": list, "around_the_clock": list}
+    lists = {
+        "symbols": list,
+        "timeframes": dict,
+        "candle_columns": list,
+        "indicator_columns": list,
+        "around_the_clock": list,
+    }
     for name, kind in lists.items():
         if not isinstance(variables.get(name), kind) or (not variables[name] and name != "around_the_clock"):
             return [f"{name} is {variables.get(name)!r}; expected a {'mapping' if kind is dict else 'list'}"]
@@ -27,6 +34,7 @@ def faults_of_lists(variables: Mapping[str, Any]) -> list[str]:
         *_faults_of_symbols(variables["symbols"]),
         *_faults_of_timeframes(variables["timeframes"]),
         *_faults_of_columns(variables["candle_columns"]),
+        *_faults_of_indicators(variables["indicator_columns"]),
     ]
 
 
@@ -74,6 +82,24 @@ def _faults_of_columns(columns: list[Any]) -> Iterator[str]:
     names = [column["name"] for column in columns]
     yield from (f"column {name!r} is listed {count} times" for name, count in _repeated(names))
     yield from (f"column {price!r} is missing" for price in PRICES if price not in names)
+
+
+def _faults_of_indicators(columns: list[Any]) -> Iterator[str]:
+    for column in columns:
+        if not isinstance(column, dict) or not {"name", "description"} <= set(column) <= {
+            "name",
+            "type",
+            "description",
+        }:
+            yield f"indicator {column!r}: expected name, description, and type if need be"
+            return
+        name = column["name"]
+        if not isinstance(name, str) or not NAME.fullmatch(name) or name in TAKEN | {"instrument_id"}:
+            yield f"indicator {name!r}: expected a column name in lower case that the table does not have already"
+        if column.get("type", INDICATOR_TYPES[0]) not in INDICATOR_TYPES:
+            yield f"indicator {name!r}: type is {column['type']!r}; expected one of {', '.join(INDICATOR_TYPES)}"
+    names = [column["name"] for column in columns]
+    yield from (f"indicator {name!r} is listed {count} times" for name, count in _repeated(names))
 
 
 def _repeated(values: list[Any]) -> list[tuple[str, int]]:

@@ -82,12 +82,35 @@ def prepared(settings: Settings, project: Project, purpose: str) -> Iterator[Con
 
 
 def staging_ddl(project: Project) -> list[str]:
-    """Statements that make each symbol's landing table or add the columns it lacks; no column is ever dropped.
+    """Statements that make each symbol's landing table, or add the columns that it or `staging.indicator_values` lacks.
+
+    No column is ever dropped.
 
     They check first. If an administrator owns the tables, the pipeline's role may not even run `add column if not
     exists`.
     """
-    return [_table(symbol, project.columns) for symbol in project.symbols]
+    return [*(_table(symbol, project.columns) for symbol in project.symbols), _indicator_columns(project)]
+
+
+def _indicator_columns(project: Project) -> str:
+    types = project.indicator_types
+    names = ", ".join(map(literal, types))
+    added = ", ".join(f"add column if not exists {identifier(name)} {kind}" for name, kind in types.items())
+    return f"""
+        do $$
+        begin
+            if exists (
+                select unnest(array[{names}])
+                except
+                select attname::text
+                from pg_attribute
+                where attrelid = 'staging.indicator_values'::regclass and attnum > 0 and not attisdropped
+            ) then
+                alter table staging.indicator_values {added};
+            end if;
+        end
+        $$
+    """
 
 
 def _table(symbol: str, columns: Columns) -> str:

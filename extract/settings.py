@@ -237,6 +237,15 @@ class Columns:
 
 
 @dataclass(frozen=True)
+class Indicator:
+    """A column of `market.indicator_data` beside its key and stamp; `type` is Postgres'."""
+
+    name: str
+    description: str
+    type: str = "double precision"
+
+
+@dataclass(frozen=True)
 class Project:
     """The lists of `dbt_project.yml` that the Python side shares with the models."""
 
@@ -245,6 +254,12 @@ class Project:
     columns: Columns
     around_the_clock: tuple[str, ...]  # symbols that trade at weekends
     grace_minutes: int  # how long after its open a bar may be missing
+    indicators: tuple[Indicator, ...]
+
+    @cached_property
+    def indicator_types(self) -> dict[str, str]:
+        """Name -> Postgres type of each indicator."""
+        return {indicator.name: indicator.type for indicator in self.indicators}
 
     @cached_property
     def candle_tables(self) -> tuple[str, ...]:
@@ -287,4 +302,5 @@ def load_project(file: Path = DBT_PROJECT / "dbt_project.yml") -> Project:
         Columns(tuple(Column(**column) for column in variables["candle_columns"])),
         tuple(variables["around_the_clock"]),
         int(variables["grace_minutes"]),
+        tuple(Indicator(**column) for column in variables["indicator_columns"]),
     )

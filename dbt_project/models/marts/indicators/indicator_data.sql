@@ -1,0 +1,10 @@
+{# Staging holds nothing but what this table has not got yet, so an increment reads all of it. #}
+select
+    instrument_id,
+    timeframe,
+    timestamp,
+    {% for column in var('indicator_columns') %}
+    {{ column.name }},
+    {% endfor %}
+    extracted_at as synced_at
+from {{ ref('stg_indicators__values') }}
