@@ -16,6 +16,7 @@ from tradehouse.accounts_commands import accounts
 from tradehouse.alert_commands import alerts
 from tradehouse.api_key_commands import api_keys
 from tradehouse.bybit_commands import bybit
+from tradehouse.indicators_commands import indicators
 from tradehouse.mt5_commands import demo_data, mt5, reconcile, run, sync
 from tradehouse.output import COULD_NOT_RUN, DONE, err
 from tradehouse.query_commands import query, shell
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 FOR_CANDLES = (sync, run, status, reconcile, query, shell, demo_data, rejects, warehouse, env)
-OF_SOURCES = (mt5, bybit, accounts, upstox)
+OF_SOURCES = (mt5, bybit, accounts, upstox, indicators)
 FOR_READERS = (serve, api_keys, alerts)
 for command in (*FOR_CANDLES, *OF_SOURCES, *FOR_READERS):
     main.add_command(command)

@@ -20,6 +20,7 @@ SOURCES = {
     "bybit": "extract.sources.bybit.source",
     "accounts": "extract.sources.accounts.source",
     "upstox": "extract.sources.upstox.source",
+    "indicators": "indicators.source",
 }
 
 

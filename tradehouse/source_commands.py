@@ -64,7 +64,7 @@ def sync_source(name: str, command: str, *, tests: bool, as_json: bool, **option
             if as_json:
                 click.echo(json.dumps({"success": True, "skipped": True, "message": str(held)}, indent=2))
             raise
-    _print(outcome, tests=tests, as_json=as_json)
+    print_run(outcome, tests=tests, as_json=as_json)
     sys.exit(DONE if outcome.ok else PARTIAL)
 
 
@@ -136,7 +136,8 @@ def source_group(name: str, help: str | None = None) -> click.Group:
     return group
 
 
-def _print(outcome: Outcome[Any], *, tests: bool, as_json: bool) -> None:
+def print_run(outcome: Outcome[Any], *, tests: bool, as_json: bool) -> None:
+    """Print what a run did: its problems, its notes, its counts."""
     for problem in outcome.problems:
         err.print(problem, markup=False)
     for name, message in outcome.transform.warned.items():

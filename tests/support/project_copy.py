@@ -10,7 +10,19 @@ from pathlib import Path
 
 from tests.support.world import ROOT, World
 
-PARTS = ("collector", "dbt_project", "deploy", "docs", "extract", "macros", "serve", "sql", "tests", "tradehouse")
+PARTS = (
+    "collector",
+    "dbt_project",
+    "deploy",
+    "docs",
+    "extract",
+    "indicators",
+    "macros",
+    "serve",
+    "sql",
+    "tests",
+    "tradehouse",
+)
 PAGES = ("README.md", "DECISIONS.md", "CHANGELOG.md")
 FILES = ("profiles.yml.example", "pyproject.toml", ".sqlfluff", "Makefile", *PAGES)
 COMMAND = "from tradehouse.main import main; main()"
