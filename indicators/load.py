@@ -45,8 +45,8 @@ class Loader:
             cursor.execute(f"select distinct instrument_id, timeframe from {VALUES}")
             self._waiting = set(cursor.fetchall())
 
-    def load(self, path: Path) -> int:
-        """Land a file's rows; return how many. A file that was landed before lands nothing.
+    def load(self, path: Path) -> tuple[int, int]:
+        """Land a file; return how many rows and how many rejects. One that was landed before lands nothing.
 
         Raises:
             SourceError: the file is damaged.
@@ -58,14 +58,14 @@ class Loader:
             if value(
                 batch.connection, "select exists (select from staging.indicator_marks where file = %s)", path.name
             ):
-                return 0
+                return 0, 0
             if len(rows["instrument_id"]):
                 self._land_rows(batch, rows, anew=not series & self._waiting)
             _land_marks(batch, content, path.name)
             _land_rejects(batch, content)
             self._run.count(rows_changed=len(rows["instrument_id"]), rows_rejected=len(content.rejects))
         self._waiting |= series
-        return len(rows["instrument_id"])
+        return len(rows["instrument_id"]), len(content.rejects)
 
     def settled(self) -> None:
         """Staging is empty again."""

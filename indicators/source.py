@@ -183,11 +183,13 @@ class IndicatorsSource(Source[Reading]):
     def _load(self, loader: Loader, files: Files, path: Path, reading: Reading) -> None:
         """Load a file and put it into the archive; a damaged one fails alone."""
         try:
-            reading.rows_changed += loader.load(path)
+            rows, rejects = loader.load(path)
         except SourceError as error:
             reading.failed[path.name] = f"{error}; its series are computed again"
             files.put_aside(path)
         else:
+            reading.rows_changed += rows
+            reading.rows_rejected += rejects
             files.archive(path)
 
     def _refresh(self, run: RunContext, reading: Reading) -> None:

@@ -14,6 +14,7 @@ from extract.sources.mt5.row_cap import set_row_cap
 from tests.support.accounts_world import AccountsWorld, accounts_world_on
 from tests.support.bybit_world import BybitWorld, bybit_world_on
 from tests.support.collector import Collector
+from tests.support.indicators_world import IndicatorsWorld, indicators_world_on
 from tests.support.rest_world import build_rest_models
 from tests.support.servers import (
     DEBIAN_BINARIES,
@@ -72,7 +73,7 @@ class Server:
         return self.fresh_database(self._template(f"candles_{cap}", lambda: self._build_candles(cap)))
 
     def rest_database(self) -> str:
-        """The test database with the models of the REST sources built, all empty; returns its URI."""
+        """The test database with the models of all sources but MT5 built, all empty; returns its URI."""
         return self.fresh_database(
             self._template("rest", lambda: build_rest_models(self.fresh_database("template1"), self.home))
         )
@@ -175,6 +176,13 @@ def small_world(server: Server, tmp_path: Path) -> Iterator[World]:
 def bybit_world(server: Server, tmp_path: Path) -> Iterator[BybitWorld]:
     """A world whose source is a Bybit account without executions."""
     with bybit_world_on(server.rest_database(), server.home, tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def indicators_world(server: Server, tmp_path: Path) -> Iterator[IndicatorsWorld]:
+    """A world whose source is its own table of candles, which is empty."""
+    with indicators_world_on(server.rest_database(), server.home, tmp_path) as world:
         yield world
 
 

@@ -57,12 +57,12 @@ class RestWorld(World, Generic[AnyFake]):
 
 
 def build_rest_models(uri: str, home: Path) -> None:
-    """Build the models of the REST sources in a new database, as a first run of each would, with nothing landed."""
+    """Build the models of all sources but MT5 in a new database, as a first run of each would, with nothing landed."""
     warehouse = Warehouse(uri, embedded=False)
     settings = Settings(tradehouse_home=home)
     with closing(warehouse.connect("template", autocommit=True)) as connection:
         prepare(warehouse, connection, load_project())
-        for source in ("bybit", "accounts", "upstox"):
+        for source in ("bybit", "accounts", "upstox", "indicators"):
             started_at = datetime.now(timezone.utc)
             selection = ["--select", f"tag:{source}", "--exclude-resource-type", "test"]
             result = Dbt(settings, warehouse, source).run("build", *selection)
