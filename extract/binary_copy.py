@@ -64,26 +64,38 @@ def _parts(columns: Columns, types: Mapping[str, str]) -> Iterator[bytes]:
 
 
 def _encoded(columns: Columns, types: Mapping[str, str]) -> bytes:
-    """Rows as records of one size: for each column its length and its value; the values of NULLs are then cut out."""
+    """Rows as records of one size: for each column its length and its value. Rows with a NULL come last, cut."""
     fields = [("fields", ">i2")]
     for name, kind in types.items():
         fields += [(f"{name} length", ">i4"), (name, columns[name].dtype.str if kind == "text" else FORMATS[kind])]
     layout = np.dtype(fields)
-    records = np.empty(len(columns[next(iter(types))]), layout)
-    records["fields"] = len(types)
-    kept: NDArray[np.bool_] | None = None
+    template = np.zeros((), layout)
+    template["fields"] = len(types)
+    for name in types:
+        template[f"{name} length"] = layout[name].itemsize
+    records = np.full(len(columns[next(iter(types))]), template)
+    nulls: dict[str, NDArray[np.bool_]] = {}
     for name, kind in types.items():
         values = columns[name]
         shift = POSTGRES_EPOCH if kind == "timestamptz" else 0
         records[name] = np.ma.getdata(values) - shift if shift else np.ma.getdata(values)
-        records[f"{name} length"] = layout[name].itemsize
-        nulls = np.ma.getmaskarray(values)
-        if nulls.any():
-            records[f"{name} length"][nulls] = -1
-            if kept is None:
-                kept = np.ones((len(records), layout.itemsize), bool)
-            place = layout.fields[name][1] if layout.fields else 0
-            kept[nulls, place : place + layout[name].itemsize] = False
-    if kept is None:
+        if np.ma.is_masked(values):
+            nulls[name] = np.ma.getmaskarray(values)
+    if not nulls:
         return records.tobytes()
-    return records.view(np.uint8).reshape(kept.shape)[kept].tobytes()
+    has_null = np.logical_or.reduce(list(nulls.values()))
+    whole: bytes = records[~has_null].tobytes()
+    rest = {name: null[has_null] for name, null in nulls.items()}
+    return whole + _cut(records[has_null], rest)
+
+
+def _cut(records: NDArray[Any], nulls: Mapping[str, NDArray[np.bool_]]) -> bytes:
+    """Records without the values of their NULLs, which have a length of -1."""
+    kept = np.ones((len(records), records.dtype.itemsize), bool)
+    layout: Any = records.dtype.fields
+    for name, null in nulls.items():
+        records[f"{name} length"][null] = -1
+        place = layout[name][1]
+        kept[null, place : place + records.dtype[name].itemsize] = False
+    cut: bytes = records.view(np.uint8).reshape(kept.shape)[kept].tobytes()
+    return cut

@@ -120,7 +120,8 @@ class SeriesBatch:
             f" {', '.join(map(identifier, self._types))}"
             f" from ({found}) as found join (values {keys}) as series (no, instrument_id, timeframe) using (no))"
             f" to {literal(path)}"
-            f" (format parquet, compression lz4_raw, kv_metadata {{content: {literal(_content(settled).text())}}})"
+            " (format parquet, compression lz4_raw, dictionary_size_limit 1,"
+            f" kv_metadata {{content: {literal(_content(settled).text())}}})"
         ).fetchall()
         for each in range(rounds):
             for table in ("stored", "compared", "bounds"):
@@ -229,15 +230,21 @@ class SeriesBatch:
             " as bounds (no, is_complete, compared_from, changed_from, is_settled)"
         )
         filled = [(each, found) for each, found in zip(loaded, values, strict=True) if found]
-        arrays: dict[str, NDArray[Any]] = {}  # DuckDB finds them by the name of this variable
+        # DuckDB finds the arrays by the names of these variables
+        bars: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         if filled:
-            arrays["no"] = np.concatenate([np.full(len(each.bars), each.task.number) for each, _ in filled])
-            arrays["bar_at"] = np.concatenate([each.bars.at for each, _ in filled])
-            arrays["day"] = session_days(arrays["bar_at"])
+            bars["no"] = np.concatenate([np.full(len(each.bars), each.task.number) for each, _ in filled])
+            bars["bar_at"] = np.concatenate([each.bars.at for each, _ in filled])
+            bars["day"] = session_days(bars["bar_at"])
             for name in ("high", "low", "close"):
-                arrays[name] = np.concatenate([getattr(each.bars, name) for each, _ in filled])
+                bars[name] = np.concatenate([getattr(each.bars, name) for each, _ in filled])
+            # the warm-up has done its part
+            compared = np.concatenate([each.bars.at >= each.compared_from for each, _ in filled])
+            for name in ("no", "bar_at", "day"):
+                arrays[name] = bars[name][compared]
             for name in filled[0][1]:
-                arrays[name] = np.concatenate([found[name] for _, found in filled])
+                arrays[name] = np.concatenate([found[name] for _, found in filled])[compared]
         self._session.execute(
             f"create temp table compared_{round_} as {compared_sql(self._types, round_, empty=not arrays)}"
         )

@@ -14,11 +14,10 @@ from extract.landing import BINARY_OPTIONS, Batch, StagingTable, landing
 from extract.quoting import identifier, literal
 from extract.records import Run
 from extract.settings import Project
-from extract.warehouse import Connection, value
+from extract.warehouse import value
 from indicators.files import Content, content_of
 from indicators.series import KEY, TIMEFRAMES
 
-VALUES = "staging.indicator_values"
 MARKS = {
     "instrument_id": "bigint",
     "timeframe": "text",
@@ -30,46 +29,47 @@ SCANS = StagingTable(
 )
 
 
+class RefreshError(SourceError):
+    """Rows that landed do not reach the table."""
+
+
 class Loader:
-    """Loads files into staging; knows which series staging holds already.
+    """Loads files into market.indicator_data by way of staging. The table has been built.
 
     Args:
         run: the run's record.
+        project: has the list of columns.
     """
 
     def __init__(self, run: Run, project: Project) -> None:
         self._run = run
         self._types = project.indicator_types
         self._session = open_session()
-        with run.connection.cursor() as cursor:
-            cursor.execute(f"select distinct instrument_id, timeframe from {VALUES}")
-            self._waiting = set(cursor.fetchall())
 
     def load(self, path: Path) -> tuple[int, int]:
-        """Land a file; return how many rows and how many rejects. One that was landed before lands nothing.
+        """Load a file; return how many rows and how many rejects. One that was loaded before changes nothing.
+
+        Its rows reach the table in the transaction that lands them, so that the next computation, in whatever process,
+        goes on from values that the marks speak of, and staging never has to hold more than one file.
 
         Raises:
             SourceError: the file is damaged.
+            RefreshError: the rows do not fit the table; nothing is loaded.
         """
         content = content_of(path, self._session)
         rows = self._rows(path)
-        series = {(mark.instrument_id, mark.timeframe) for mark in content.marks}
+        count = len(rows["instrument_id"])
         with landing(self._run) as batch:
             if value(
                 batch.connection, "select exists (select from staging.indicator_marks where file = %s)", path.name
             ):
                 return 0, 0
-            if len(rows["instrument_id"]):
-                self._land_rows(batch, rows, anew=not series & self._waiting)
+            if count:
+                self._land_rows(batch, rows)
             _land_marks(batch, content, path.name)
             _land_rejects(batch, content)
-            self._run.count(rows_changed=len(rows["instrument_id"]), rows_rejected=len(content.rejects))
-        self._waiting |= series
-        return len(rows["instrument_id"]), len(content.rejects)
-
-    def settled(self) -> None:
-        """Staging is empty again."""
-        self._waiting.clear()
+            self._run.count(rows_changed=count, rows_rejected=len(content.rejects))
+        return count, len(content.rejects)
 
     def _rows(self, path: Path) -> dict[str, np.ndarray]:
         """The columns of a file; a NULL is masked."""
@@ -85,21 +85,17 @@ class Loader:
         names_of_timeframes = np.array([name.encode() for name in TIMEFRAMES])
         return {**found, "timeframe": names_of_timeframes[found.pop("place") - 1]}
 
-    def _land_rows(self, batch: Batch, rows: dict[str, np.ndarray], *, anew: bool) -> None:
-        """Copy rows to staging; where it holds some of their series, rows of the same key are replaced."""
+    def _land_rows(self, batch: Batch, rows: dict[str, np.ndarray]) -> None:
+        """Copy rows to staging, bring the table up to date, and empty staging again."""
         target = StagingTable("indicator_values", tuple(KEY), KEY | self._types)
         stamp = np.int64(round(batch.extracted_at.timestamp() * 1_000_000))
         rows["extracted_at"] = np.full(len(rows["instrument_id"]), stamp)
-        types = {**target.columns, "extracted_at": "timestamptz"}
-        file = binary_rows(rows, types)
-        if anew:
-            batch.load(target, file, BINARY_OPTIONS)
-            return
-        columns = ", ".join(map(identifier, types))
-        batch.copy("indicators_found", types, file, BINARY_OPTIONS)
-        same = " and ".join(f"known.{name} = found.{name}" for name in KEY)
-        batch.execute(f"delete from {VALUES} as known using indicators_found as found where {same}")
-        batch.execute(f"insert into {VALUES} ({columns}) select {columns} from indicators_found")
+        file = binary_rows(rows, {**target.columns, "extracted_at": "timestamptz"})
+        batch.load(target, file, BINARY_OPTIONS)
+        error = value(batch.connection, "select error from ops.refresh(array['indicator_data'])")
+        if error:
+            raise RefreshError(f"market.indicator_data: {error}")
+        batch.execute(f"truncate {target.relation}")
 
 
 def land_scan(run: Run, scope: str, candles_until: int) -> None:
@@ -107,24 +103,6 @@ def land_scan(run: Run, scope: str, candles_until: int) -> None:
     moment = f"timestamptz 'epoch' + {candles_until} * interval '1 microsecond'"
     with landing(run) as batch:
         batch.upsert(SCANS, f"select {literal(scope)} as instrument_types, {moment} as candles_until")
-
-
-def refresh_values(connection: Connection) -> str | None:
-    """Bring market.indicator_data up to date and empty staging, in one transaction; return what went wrong.
-
-    Nothing is done as long as dbt has not built the table.
-    """
-    if not value(connection, "select to_regprocedure('refresh.indicator_data()') is not null"):
-        return None
-    with connection.cursor() as cursor:
-        cursor.execute("begin")
-        cursor.execute("select error from ops.refresh(array['indicator_data'])")
-        row = cursor.fetchone()
-        if row and row[0]:
-            cursor.execute("rollback")
-            return str(row[0])
-        cursor.execute(f"truncate {VALUES}; commit")
-    return None
 
 
 def _land_marks(batch: Batch, content: Content, file: str) -> None:

@@ -9,8 +9,8 @@ from extract.errors import SourceError
 from extract.warehouse import Connection, value
 from indicators.series import TIMEFRAMES, Series
 
-CANDLES_A_BATCH = 100_000
-"""How many candles one batch reads, unless a series alone has more: 200 MB in a worker."""
+CANDLES_A_BATCH = 60_000
+"""How many candles one batch reads, unless a series alone has more."""
 TAIL = 3_000
 """Candles that are read of a series at least."""
 
@@ -136,14 +136,9 @@ def find(
 
 
 def holds_values(connection: Connection) -> bool:
-    """Whether the marks hold: the table they speak of, or staging on its way there, has rows."""
+    """Whether the marks hold: if somebody has dropped or emptied the table they speak of, all is computed again."""
     there = value(connection, "select to_regclass('market.indicator_data') is not null")
-    if there and value(connection, "select exists (select from market.indicator_data)"):
-        return True
-    dropped = not there and value(
-        connection, "select exists (select from ops.built_models where model = 'indicator_data')"
-    )
-    return not dropped and bool(value(connection, "select exists (select from staging.indicator_values)"))
+    return bool(there and value(connection, "select exists (select from market.indicator_data)"))
 
 
 def batches(series: Sequence[Series]) -> Iterator[list[Series]]:

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extract.dbt_runner import Progress
+from extract.dbt_runner import Dbt, Progress
 from extract.errors import LockHeldError, SourceError
 from extract.run import RunContext
 from extract.schema import prepared
 from extract.settings import Project, Settings, load
-from extract.source import Outcome, Reading, Source
-from extract.warehouse import Connection, Warehouse, holding_run_lock, open_warehouse, value
+from extract.source import Reading, Source
+from extract.warehouse import Connection, Warehouse, holding_run_lock, open_warehouse
 from indicators import pool
 from indicators.files import Files, contents
-from indicators.load import VALUES, Loader, land_scan, refresh_values
+from indicators.load import Loader, RefreshError, land_scan
 from indicators.plan import Plan, batches, find
 from indicators.pool import Written
 from indicators.settings import IndicatorsSettings
@@ -128,76 +128,91 @@ class IndicatorsSource(Source[Reading]):
         """Load the files that are there, then compute what has changed and load each file as it comes.
 
         Raises:
-            SourceError: there are no candles.
+            SourceError: there are no candles, or the table cannot be built.
         """
         files = Files(run.settings.home)
         files.prepare()
         reading = Reading(parts=["indicators"], unit="candles")
-        # what a run that broke off left in staging, and what a compute stage left in files, comes first: the next
-        # computation goes on from the values in the table
-        self._refresh(run, reading)
-        loader = Loader(run.record, self._project)
-        pending = files.pending() if self._options.resume or not self._options.computes else []
-        for number, path in enumerate(pending):
-            run.progress("loading files", number, len(pending))
-            self._load(loader, files, path, reading)
-        if pending:
-            self._refresh(run, reading)
-            loader.settled()
+        loading = _Loading(run, self._project, files, reading)
+        if self._options.resume or not self._options.computes:
+            pending = files.pending()
+            for number, path in enumerate(pending):
+                run.progress("loading files", number, len(pending))
+                loading.load(path)
         if self._options.computes:
-            self._compute(run, files, loader, reading)
+            self._compute(run, files, loading)
         run.record.count(rows_read=reading.rows_read)
         if self._options.archive_days is not None:
             files.prune_archive(self._options.archive_days)
         return reading
 
     def stale_models(self, reading: Reading) -> Sequence[str]:
-        """The table, where a row has changed."""
+        """The table, where a row has changed: the run says so to those that listen."""
         return ["indicator_data"] if reading.rows_changed else []
 
-    def after(self, run: RunContext, outcome: Outcome[Reading]) -> None:
-        """Empty staging, if the table has been built of it just now."""
-        if not outcome.transform.problems:
-            refresh_values(run.connection)
-
-    def _compute(self, run: RunContext, files: Files, loader: Loader, reading: Reading) -> None:
-        computed = Computed()
-        stages = compute(run.connection, run.warehouse, self._project, files, self._options, run.progress, run.stop)
+    def _compute(self, run: RunContext, files: Files, loading: _Loading) -> None:
+        """Compute what has changed, and load each file while the next ones are computed."""
+        reading, computed = loading.reading, Computed()
         plan: Plan | None = None
         try:
-            for each in stages:
+            for each in compute(
+                run.connection, run.warehouse, self._project, files, self._options, run.progress, run.stop
+            ):
                 if isinstance(each, Plan):
                     plan = each
                     continue
                 computed.add(each)
                 if each.error is None:
-                    self._load(loader, files, each.path, reading)
+                    loading.load(each.path)
         except LockHeldError as held:
             reading.notes.append(f"nothing computed: {held}")
         reading.rows_read += computed.candles
         reading.failed.update(computed.failed)
-        self._refresh(run, reading)
-        if plan and plan.candles_until is not None and not reading.problems and computed.series == len(plan.series):
+        if plan and plan.candles_until is not None and not reading.failed and computed.series == len(plan.series):
             land_scan(run.record, plan.scope, plan.candles_until)
 
-    def _load(self, loader: Loader, files: Files, path: Path, reading: Reading) -> None:
-        """Load a file and put it into the archive; a damaged one fails alone."""
-        try:
-            rows, rejects = loader.load(path)
-        except SourceError as error:
-            reading.failed[path.name] = f"{error}; its series are computed again"
-            files.put_aside(path)
-        else:
-            reading.rows_changed += rows
-            reading.rows_rejected += rejects
-            files.archive(path)
 
-    def _refresh(self, run: RunContext, reading: Reading) -> None:
-        """Refresh the table where staging has rows for it; a failure shows again when the run refreshes its tables."""
-        if value(run.connection, f"select exists (select from {VALUES})"):
-            run.progress("refreshing market.indicator_data", None, None)
-            refresh_values(run.connection)
-            reading.rows_changed = max(reading.rows_changed, 1)
+class _Loading:
+    """Loads files one by one, and notes what comes of it in the reading."""
+
+    def __init__(self, run: RunContext, project: Project, files: Files, reading: Reading) -> None:
+        self.reading = reading
+        self._run = run
+        self._project = project
+        self._files = files
+        self._loader: Loader | None = None
+
+    def load(self, path: Path) -> None:
+        """Load a file and put it into the archive; one that cannot be loaded fails alone.
+
+        Raises:
+            SourceError: the table is not there and cannot be built.
+        """
+        if self._loader is None:
+            self._require_table()
+            self._loader = Loader(self._run.record, self._project)
+        try:
+            rows, rejects = self._loader.load(path)
+        except RefreshError as error:
+            self.reading.failed[path.name] = f"{error}; the next run loads it"
+        except SourceError as error:
+            self.reading.failed[path.name] = f"{error}; its series are computed again"
+            self._files.put_aside(path)
+        else:
+            self.reading.rows_changed += rows
+            self.reading.rows_rejected += rejects
+            self._files.archive(path)
+
+    def _require_table(self) -> None:
+        """Have dbt build the table, where it is not as the project's files say. Batches are computed meanwhile."""
+        run = self._run
+        if run.built.current:
+            return
+        # a directory of its own: the run has started dbt on all models already
+        dbt = Dbt(run.settings, run.warehouse, IndicatorsSource.name, "dbt-indicators-table")
+        built = dbt.run("run", "--select", "stg_indicators__values", "indicator_data", progress=run.progress)
+        if built.problems:
+            raise SourceError(f"market.indicator_data cannot be built: {'; '.join(built.problems)}")
 
 
 SETTINGS = IndicatorsSettings

@@ -1,8 +1,9 @@
 """The SQL of a batch: what it reads from the warehouse, and what DuckDB does with it.
 
-The tables of a round: `arrays` (NumPy's, one row per bar, what TA-Lib gave), `stored_n` (what the warehouse holds),
-`compared_n` (all columns, and whether they differ from what is stored), `bounds_n` (one row per series); n numbers the
-rounds. `no` numbers the series of a batch, `bar_at` is the bar's open in microseconds since 1970.
+The tables of a round: `bars` and `arrays` (NumPy's: prices; what TA-Lib gave, without the warm-up), `stored_n` (what
+the warehouse holds), `compared_n` (all columns, and whether they differ from what is stored), `bounds_n` (one row per
+series); n numbers the rounds. `no` numbers the series of a batch, `bar_at` is the bar's open in microseconds since
+1970.
 """
 
 from __future__ import annotations
@@ -91,12 +92,12 @@ def rows_sql(types: Mapping[str, str], *, empty: bool = False) -> str:
     )
     return (
         "with days as (select no, day, max(high) as high, min(low) as low, arg_max(close, bar_at) as close"
-        " from arrays group by no, day),"
+        " from bars group by no, day),"
         " previous as (select no, day, lag(high) over days as high, lag(low) over days as low,"
         " lag(close) over days as close from days window days as (partition by no order by day)),"
         " levels as (select *, (high + low + close) / 3 as middle from previous)"
         f" select arrays.no, arrays.bar_at, {columns}"
-        " from (select * exclude (high, low, close) from arrays) as arrays join levels using (no, day)"
+        " from arrays join levels using (no, day)"
     )
 
 

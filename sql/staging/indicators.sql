@@ -1,9 +1,9 @@
 -- Indicators: rows on their way to market.indicator_data, and how far each series has been computed. Repeatable.
 
--- What the newest files hold. The columns of `indicator_columns` in dbt_project.yml are added when the table is made. A
--- row without any of them says that its candle is gone. No key: rows are here only until market.indicator_data has them,
--- and an index would cost as much as the rows.
-create table if not exists staging.indicator_values (
+-- The rows of one file, for the length of the transaction that brings them to market.indicator_data and empties this
+-- again. So it needs neither a key nor the write-ahead log. The columns of `indicator_columns` in dbt_project.yml are
+-- added when it is made. A row without any of them says that its candle is gone.
+create unlogged table if not exists staging.indicator_values (
     instrument_id bigint not null,
     timeframe text not null,
     timestamp timestamptz not null,

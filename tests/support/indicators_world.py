@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import psycopg2.extensions
+import pandas as pd  # type: ignore[import-untyped]
 
 from extract.binary_copy import binary_rows
 from tests.support.collector import Collector
@@ -73,7 +72,8 @@ class IndicatorsWorld(World):
         }
         with self.connection() as connection, connection, connection.cursor() as cursor:
             cursor.execute(
-                "select ops.make_month_partitions('market.candle_data', to_timestamp(%s)::date, to_timestamp(%s)::date)",
+                "select ops.make_month_partitions("
+                "'market.candle_data', to_timestamp(%s)::date, to_timestamp(%s)::date)",
                 (int(bars["at"].min()) / 1e6 - 86_400, int(bars["at"].max()) / 1e6),
             )
             cursor.execute("create temp table brought (like market.candle_data) on commit drop")
@@ -121,7 +121,8 @@ class IndicatorsWorld(World):
     def versions(self) -> list[tuple[Any, ...]]:
         """Each row of the table with its version: equal lists mean that nothing was rewritten."""
         return self.query(
-            "select instrument_id, timeframe, timestamp, xmin::text, ctid::text from market.indicator_data order by 1, 2, 3"
+            "select instrument_id, timeframe, timestamp, xmin::text, ctid::text from market.indicator_data"
+            " order by instrument_id, timeframe, timestamp"
         )
 
     def clear(self) -> None:

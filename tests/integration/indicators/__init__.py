@@ -1,0 +1,1 @@
+"""Indicators of candles, on real Postgres and with the real command."""

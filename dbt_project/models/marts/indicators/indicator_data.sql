@@ -1,4 +1,4 @@
-{# Staging holds nothing but what this table has not got yet, so an increment reads all of it. #}
+{# Staging holds nothing but the rows of the file that is being loaded, so an increment reads all of it. #}
 select
     instrument_id,
     timeframe,
