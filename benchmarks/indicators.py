@@ -41,6 +41,7 @@ from indicators.compute import Bars, indicators
 
 TRADEHOUSE = Path(sys.executable).parent / "tradehouse"
 SESSION = 375
+NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 FIRST_MINUTE = 1_735_789_500_000_000  # 2025-01-02 09:15 IST
 STAMP = 1_764_000_000_000_000
 TYPES = {
@@ -109,7 +110,7 @@ def build(settings: Settings, warehouse: Warehouse, connection: Connection) -> N
     """Make all tables, empty."""
     prepare(warehouse, connection, load_project())
     for source in ("upstox", "indicators"):
-        result = Dbt(settings, warehouse, source).run("run", "--select", f"tag:{source}")
+        result = Dbt(settings, warehouse, source).run("build", "--select", f"tag:{source}", *NO_TESTS)
         assert not result.problems, result.problems
         keep_models(connection, source, result.models)
         now = pd.Timestamp.now("UTC").to_pydatetime()

@@ -75,7 +75,7 @@ def test_a_symbol_a_timeframe_and_a_column_are_one_line_each(copy: Path) -> None
     change(copy, "  symbols:\n", "  symbols:\n    - us500\n")
     change(copy, LISTED_TIMEFRAMES, LISTED_TIMEFRAMES[:-1] + ", M1: 1}")
     change(copy, "  candle_columns:\n", "  candle_columns:\n    - {name: vwap, kind: number, description: VWAP.}\n")
-    files = (len(OTHERS) + 2) * (len(TIMEFRAMES) + 2) + 3  # tables and a view a symbol, two of YAML, the SQLite schema
+    files = (len(OTHERS) + 2) * (len(TIMEFRAMES) + 2) + 5  # tables and a view a symbol, four of YAML, the SQLite schema
     assert run(copy).stdout.startswith(f"{files} generated files")
     candles = copy / "dbt_project" / "models" / "marts" / "candles"
     assert "timeframe='M1'" in (candles / "us500" / "us500_m1.sql").read_text()

@@ -62,6 +62,17 @@ def test_the_write_side_imports_neither_the_read_side_nor_the_collector() -> Non
     assert not [(by, of) for by, of in imports("extract") if of.split(".")[0] in {"serve", "collector", "tradehouse"}]
 
 
+def test_the_indicators_import_no_source_and_not_the_read_side() -> None:
+    found = [(by, of) for by, of in imports("indicators") if ours(of) and not of.startswith("indicators")]
+    assert found
+    assert not [pair for pair in found if not pair[1].startswith("extract.") or pair[1].startswith("extract.sources")]
+
+
+def test_the_computation_knows_neither_database_nor_files() -> None:
+    found = [of for by, of in imports("indicators") if by == "indicators.compute" and ours(of)]
+    assert found == []
+
+
 @pytest.mark.parametrize("module", ["landing", "duckdb_landing", "records", "dbt_runner"])
 def test_what_serves_all_sources_knows_none(module: str) -> None:
     file = ROOT / "extract" / f"{module}.py"
