@@ -47,7 +47,7 @@
         ) %}
     {% endfor %}
     {% set names = columns | map(attribute='name') | list %}
-    {% set own = ['delete_when', 'insert_only_columns', 'unchanged_columns', 'keeps_history', 'keep_newest_rows', 'partition_by_month'] %}
+    {% set own = ['delete_when', 'insert_only_columns', 'unchanged_columns', 'keeps_history', 'keep_newest_rows', 'partition_by_month', 'series_key'] %}
     {# not config.get(), which warns of each name that stands under meta as it should #}
     {% for name in own + ['refresh_settings'] if model.config.get(name) %}
         {% do exceptions.raise_compiler_error(name ~ " belongs under meta: `meta: {" ~ name ~ ": ...}`") %}
@@ -68,6 +68,11 @@
     {% if _upsert_config('keep_newest_rows') and unique_key | length > 1 %}
         {% do exceptions.raise_compiler_error("keep_newest_rows needs a unique_key of one column, which says what is new") %}
     {% endif %}
+    {% for name in _upsert_config('series_key', []) if name not in unique_key %}
+        {% do exceptions.raise_compiler_error(
+            "series_key names '" ~ name ~ "'; possible are the columns of the unique_key: " ~ unique_key | join(', ')
+        ) %}
+    {% endfor %}
     {% set partition_by = _upsert_config('partition_by_month') %}
     {% if partition_by and partition_by not in unique_key %}
         {% do exceptions.raise_compiler_error(

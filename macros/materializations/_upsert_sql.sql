@@ -7,7 +7,8 @@
     insert, so that an unchanged row is neither rewritten nor locked.
 
     In a partitioned table each of those lookups would cost as much as there are partitions (60 µs with 200). There the
-    insert alone finds its row, and the model has to leave out what is the same.
+    insert alone finds its row, and the model has to leave out what is the same. Where it has no
+    row of any incoming series (`series_key`), all are inserted without looking for them: a third of the work.
 
     Rows are deleted in a statement of their own, and by literal keys where the key is one column: with a join
     TimescaleDB decompresses the whole table, and in one statement with the insert it may not see the rows.
@@ -22,6 +23,36 @@
     {% set deletes = delete_when or surplus %}
     {% set key = adapter.quote(unique_key[0]) %}
     {% set partitioned = _upsert_config('partition_by_month') %}
+    {% set series_key = [] if surplus else _upsert_config('series_key', []) %}
+    {% if series_key %}
+    if not exists (
+        select
+        from (
+            select distinct {{ _quoted(series_key) }}
+            from (
+{{ sql }}
+            ) as model
+        ) as incoming
+        cross join lateral (
+            select
+            from {{ target }} as target
+            where {{ _same_key(series_key) }}
+            limit 1
+        ) as known
+    ) then
+        insert into {{ target }} ({{ _quoted(names) }})
+        select {{ _quoted(names) }}
+        from (
+{{ _incoming_sql(sql, names, delete_when) }}
+        ) as incoming
+        {% if delete_when %}
+        where not upsert_is_tombstone
+        {% endif %}
+        ;
+        get diagnostics upsert_rows = row_count;
+        upsert_added := upsert_rows;
+    else
+    {% endif %}
     with {{ 'incoming as materialized (' if surplus else 'differing as materialized (' }}
     {%- if not surplus %}
         {% if partitioned %}
@@ -100,6 +131,9 @@
         {% endif %}
         get diagnostics upsert_deleted = row_count;
         upsert_rows := upsert_rows + upsert_deleted;
+    end if;
+    {% endif %}
+    {% if series_key %}
     end if;
     {% endif %}
 {% endmacro %}

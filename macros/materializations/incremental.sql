@@ -27,6 +27,8 @@
 
     `partition_by_month` names the timestamp by whose month the table is partitioned. Such a table is never rebuilt.
 
+    `series_key` names the columns of the key that tell series apart: rows of new series are inserted unseen.
+
     `refresh_settings` are the server's settings under which the model is planned and run.
 #}
 {% materialization incremental, adapter='postgres' %}
