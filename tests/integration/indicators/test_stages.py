@@ -81,8 +81,8 @@ def test_a_file_that_was_loaded_but_not_archived_changes_nothing(indicators_worl
 
 def test_a_killed_command_goes_on_and_computes_nothing_twice(indicators_world: IndicatorsWorld) -> None:
     world = indicators_world
-    for instrument in range(1, 13):
-        world.write(instrument, "1m", walk(instrument, 20_000))
+    for instrument in range(1, 7):
+        world.write(instrument, "1m", walk(instrument, 30_000))
     process = world.start("indicators", "run", "--workers", "2")
     await_(lambda: len(archived(world)) >= 1)
     workers = psutil.Process(process.pid).children(recursive=True)
@@ -91,17 +91,17 @@ def test_a_killed_command_goes_on_and_computes_nothing_twice(indicators_world: I
     process.communicate()
     psutil.wait_procs(workers, timeout=60)
     assert not [worker for worker in workers if worker.is_running()]
-    assert 0 < len(rows_in(archived(world))) < 12
+    assert 0 < len(rows_in(archived(world))) < 6
     world.indicators("run", "--workers", "2")
     world.check()
     # every series is in one file, with all its rows
-    assert rows_in(archived(world)) == [(instrument, "1m", 20_000) for instrument in range(1, 13)]
+    assert rows_in(archived(world)) == [(instrument, "1m", 30_000) for instrument in range(1, 7)]
 
 
 def test_a_killed_load_goes_on(indicators_world: IndicatorsWorld) -> None:
     world = indicators_world
-    for instrument in range(1, 9):
-        world.write(instrument, "1m", walk(instrument, 15_000))
+    for instrument in range(1, 5):
+        world.write(instrument, "1m", walk(instrument, 30_000))
     world.indicators("compute")
     assert len(pending(world)) == 2
     process = world.start("indicators", "load")
@@ -115,7 +115,7 @@ def test_a_killed_load_goes_on(indicators_world: IndicatorsWorld) -> None:
 
 def test_a_killed_worker_fails_its_batch_alone(indicators_world: IndicatorsWorld) -> None:
     world = indicators_world
-    for instrument in range(1, 7):
+    for instrument in range(1, 4):
         world.write(instrument, "1m", walk(instrument, 40_000))
     process = world.start("indicators", "run", "--workers", "1")
 
@@ -134,7 +134,7 @@ def test_a_killed_worker_fails_its_batch_alone(indicators_world: IndicatorsWorld
     assert "Traceback" not in printed
     world.indicators("run")
     world.check()
-    assert rows_in(archived(world)) == [(instrument, "1m", 40_000) for instrument in range(1, 7)]
+    assert rows_in(archived(world)) == [(instrument, "1m", 40_000) for instrument in range(1, 4)]
 
 
 def test_a_damaged_file_fails_alone_and_is_computed_again(indicators_world: IndicatorsWorld) -> None:
@@ -184,7 +184,7 @@ def test_no_resume_computes_all_again_and_writes_only_what_differs(indicators_wo
     place = f"timestamp = timestamptz 'epoch' + {bars.loc[300, 'at']} * interval '1 microsecond'"
     world.execute(f"update market.indicator_data set ema_9 = 1 where {place}")
     printed = world.indicators("run", "--no-resume", "--json")
-    assert json.loads(printed[printed.index("{") :])["rows_changed"] == 1
+    assert json.JSONDecoder().raw_decode(printed)[0]["rows_changed"] == 1
     world.check()
     assert [row[:3] for row in world.versions()] == [row[:3] for row in before]
     changed = [old[2] for old, new in zip(before, world.versions(), strict=True) if old != new]
