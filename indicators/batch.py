@@ -181,9 +181,8 @@ class SeriesBatch:
     def _read_stored(self, loaded: Sequence[Loaded], round_: int) -> None:
         """Make a table of what the warehouse holds of the compared bars and of those after."""
         wanted = [(each.task.number, each.task.series, each.compared_from) for each in loaded]
-        self._session.execute(
-            f"create temp table stored_{round_} as {stored_sql(wanted, self._types, empty=not self._has_values)}"
-        )
+        rows = stored_sql(wanted, self._types, empty=not self._has_values)
+        self._session.execute(f"create or replace temp table stored_{round_} as {rows}")
 
     def _anchors(self, loaded: Sequence[Loaded], round_: int) -> dict[tuple[int, int], dict[str, float]]:
         """The stored values that series go on from: (number, moment) -> column -> value."""
@@ -226,7 +225,7 @@ class SeriesBatch:
             for each in loaded
         )
         self._session.execute(
-            f"create temp table bounds_{round_} as select * from (values {bounds})"
+            f"create or replace temp table bounds_{round_} as select * from (values {bounds})"
             " as bounds (no, is_complete, compared_from, changed_from, is_settled)"
         )
         filled = [(each, found) for each, found in zip(loaded, values, strict=True) if found]
@@ -246,7 +245,7 @@ class SeriesBatch:
             for name in filled[0][1]:
                 arrays[name] = np.concatenate([found[name] for _, found in filled])[compared]
         self._session.execute(
-            f"create temp table compared_{round_} as {compared_sql(self._types, round_, empty=not arrays)}"
+            f"create or replace temp table compared_{round_} as {compared_sql(self._types, round_, empty=not arrays)}"
         )
 
 
@@ -276,6 +275,8 @@ def _reject(series: Series, at: int, prices: Mapping[str, float]) -> tuple[str, 
 
 def _turns(each: Loaded, columns: Mapping[str, Floats]) -> bool:
     """Whether the Supertrend turns within the overlap."""
+    if not columns:
+        return False
     overlap = columns["supertrend_direction"][max(0, each.before - each.task.overlap) : each.before]
     return bool(np.any(overlap[1:] * overlap[:-1] < 0))
 

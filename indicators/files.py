@@ -94,12 +94,20 @@ class Files:
             path.unlink(missing_ok=True)
 
     def archive(self, path: Path) -> None:
-        """Move a file that is loaded."""
-        path.rename(self._archive / path.name)
+        """Move a file that is loaded.
 
-    def put_aside(self, path: Path) -> Path:
-        """Rename a damaged file, so that its series are computed again; return its new name."""
-        return path.rename(path.with_suffix(".damaged"))
+        Raises:
+            SourceError: it cannot be moved.
+        """
+        _rename(path, self._archive / path.name)
+
+    def put_aside(self, path: Path) -> None:
+        """Rename a damaged file, so that its series are computed again.
+
+        Raises:
+            SourceError: it cannot be renamed.
+        """
+        _rename(path, path.with_suffix(".damaged"))
 
     def prune_archive(self, days: int) -> None:
         """Delete loaded files that were written more than so many days ago."""
@@ -107,6 +115,15 @@ class Files:
         for path in self._archive.glob("*.parquet"):
             if path.stat().st_mtime < limit:
                 path.unlink(missing_ok=True)
+
+
+def _rename(path: Path, target: Path) -> None:
+    try:
+        path.rename(target)
+    except FileNotFoundError:
+        return  # `compute --no-resume` has dropped it
+    except OSError as error:
+        raise SourceError(f"{path} cannot be renamed: {error.strerror}") from None
 
 
 def content_of(path: Path, session: duckdb.DuckDBPyConnection | None = None) -> Content:

@@ -64,6 +64,11 @@ class Loader:
                 batch.connection, "select exists (select from staging.indicator_marks where file = %s)", path.name
             ):
                 return 0, 0
+            # marks of a table that somebody has emptied hold no longer, also not once it has rows again
+            batch.execute(
+                "do $$ begin if not exists (select from market.indicator_data) then"
+                " delete from staging.indicator_marks; delete from staging.indicator_scans; end if; end $$"
+            )
             if count:
                 self._land_rows(batch, rows)
             _land_marks(batch, content, path.name)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from extract.errors import SourceError
-from extract.warehouse import Connection, value
+from extract.warehouse import Connection, transaction, value
 from indicators.series import TIMEFRAMES, Series
 
 CANDLES_A_BATCH = 60_000
@@ -122,15 +122,14 @@ def find(
         "scope": scope,
     }
     found: dict[tuple[int, str], Series] = {}
-    with connection.cursor() as cursor:
-        cursor.execute("begin transaction isolation level repeatable read, read only")
+    with transaction(connection), connection.cursor() as cursor:
+        cursor.execute("set transaction isolation level repeatable read, read only")
         cursor.execute(f"select {MICROSECONDS.format('max(synced_at)')} from market.candle_data")
         row = cursor.fetchone()
         for from_the_start in (True, False) if anew else (False,):
             cursor.execute(FIND, parameters | {"anew": from_the_start})
             for each in (Series(*fields) for fields in cursor.fetchall()):
                 found.setdefault((each.instrument_id, each.timeframe), each)
-        cursor.execute("commit")
     series = [each for key, each in sorted(found.items()) if key not in pending]
     return Plan(series, row[0] if row else None, has_values, scope)
 

@@ -131,6 +131,9 @@ class _Lane(threading.Thread):
         if not line:
             return Written(path, series, error=f"a worker ended with code {self._process.wait()}")
         answer = json.loads(line)
+        if "error" in answer:  # its connection may be lost: the next batch gets a new worker
+            self._process.kill()
+            self._process.wait()
         return Written(path, series, answer.get("candles", 0), answer.get("rows", 0), answer.get("error"))
 
     def _say(self, line: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 TIMEFRAMES = ("1m", "5m", "1h", "1d")
+INSTRUMENT_TYPES = ("EQUITY", "INDEX", "FUTURES", "CE", "PE")
 KEY = {"instrument_id": "bigint", "timeframe": "text", "timestamp": "timestamptz"}
 """Postgres types of the key of `market.candle_data` and `market.indicator_data`."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from indicators.plan import Plan, batches, find
 from indicators.pool import Written
 from indicators.settings import IndicatorsSettings
 
-INSTRUMENT_TYPES = ("EQUITY", "INDEX", "FUTURES", "CE", "PE")
 COMPUTE_LOCK = "indicators compute"
 
 
@@ -83,7 +83,7 @@ def compute(
     options: Options,
     progress: Progress,
     stop: threading.Event,
-) -> Iterator[Plan | Written]:
+) -> Generator[Plan | Written]:
     """Compute what has changed; yield the plan, then each batch when its file is there.
 
     Raises:
@@ -155,15 +155,16 @@ class IndicatorsSource(Source[Reading]):
         reading, computed = loading.reading, Computed()
         plan: Plan | None = None
         try:
-            for each in compute(
-                run.connection, run.warehouse, self._project, files, self._options, run.progress, run.stop
-            ):
-                if isinstance(each, Plan):
-                    plan = each
-                    continue
-                computed.add(each)
-                if each.error is None:
-                    loading.load(each.path)
+            with closing(
+                compute(run.connection, run.warehouse, self._project, files, self._options, run.progress, run.stop)
+            ) as stages:
+                for each in stages:
+                    if isinstance(each, Plan):
+                        plan = each
+                        continue
+                    computed.add(each)
+                    if each.error is None:
+                        loading.load(each.path)
         except LockHeldError as held:
             reading.notes.append(f"nothing computed: {held}")
         reading.rows_read += computed.candles
@@ -289,8 +290,11 @@ def compute_stage(
     """
     computed = Computed()
     warehouse = open_warehouse(settings)
-    with prepared(settings, project, "indicators compute") as connection:
-        for each in compute(connection, warehouse, project, Files(settings.home), chosen, progress, stop):
+    with (
+        prepared(settings, project, "indicators compute") as connection,
+        closing(compute(connection, warehouse, project, Files(settings.home), chosen, progress, stop)) as stages,
+    ):
+        for each in stages:
             if isinstance(each, Written):
                 computed.add(each)
     return computed

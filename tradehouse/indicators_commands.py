@@ -13,6 +13,7 @@ import click
 
 from extract.errors import LockHeldError, TradehouseError
 from extract.settings import load_project, load_settings
+from indicators.series import INSTRUMENT_TYPES
 from tradehouse.output import DONE, PARTIAL, err, out, progress
 from tradehouse.source_commands import (
     JSON,
@@ -31,7 +32,7 @@ TYPES = click.option(
     "--type",
     "types",
     multiple=True,
-    type=click.Choice(["EQUITY", "INDEX", "FUTURES", "CE", "PE"]),
+    type=click.Choice(INSTRUMENT_TYPES),
     help="Only instruments of this type; may be given several times.",
 )
 WORKERS = click.option(
@@ -81,6 +82,7 @@ def compute_files(workers: int | None, types: tuple[str, ...], resume: bool, wat
     """
     from indicators.source import compute_stage, options
 
+    _require_end(resume=resume, watch=watch)
     settings, project = load_settings(), load_project()
 
     def once(stop: threading.Event) -> int:
@@ -150,10 +152,17 @@ def run(tests: bool, as_json: bool, watch: bool, interval: int | None, build_eve
 
     Example: tradehouse indicators run --workers 2 --type EQUITY
     """
+    _require_end(resume=chosen["resume"], watch=watch)
     if watch:
         serve_source("indicators", "indicators run", interval, build_every, **chosen)
     else:
         sync_source("indicators", "indicators run", tests=tests, as_json=as_json, **chosen)
+
+
+def _require_end(*, resume: bool, watch: bool) -> None:
+    """Stop with an error where each look for work would compute everything anew."""
+    if watch and not resume:
+        raise click.UsageError("--no-resume computes everything anew; it does not go together with --watch")
 
 
 def _repeat(once: Callable[[threading.Event], int], interval: float, *, watch: bool) -> int:

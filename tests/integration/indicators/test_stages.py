@@ -198,8 +198,14 @@ def test_an_emptied_table_is_filled_again(indicators_world: IndicatorsWorld) -> 
     world.execute("truncate market.indicator_data")
     assert "400 candles read, 400 changed" in world.indicators("run")
     world.check()
-    world.execute("drop table market.indicator_data")
+    # marks of before do not come back with the first rows
+    world.write(2, "1m", walk(2, 100), "INDEX")
+    world.execute("truncate market.indicator_data")
+    world.indicators("run", "--type", "INDEX")
     assert "400 candles read, 400 changed" in world.indicators("run")
+    world.check()
+    world.execute("drop table market.indicator_data")
+    assert "500 candles read, 500 changed" in world.indicators("run")
     world.check()
 
 
@@ -216,6 +222,12 @@ def test_loading_watches_for_files(indicators_world: IndicatorsWorld) -> None:
         printed, _ = each.communicate(timeout=60)
         assert each.returncode == 0, printed
     world.check()
+
+
+def test_all_anew_for_ever_is_an_error(indicators_world: IndicatorsWorld) -> None:
+    for command in ("compute", "run"):
+        printed = indicators_world.indicators(command, "--no-resume", "--watch", code=2)
+        assert "it does not go together with --watch" in printed
 
 
 def test_a_second_computation_leaves_the_first_alone(indicators_world: IndicatorsWorld) -> None:
