@@ -61,7 +61,7 @@ class Loader:
         count = len(rows["instrument_id"])
         with landing(self._run) as batch:
             if value(
-                batch.connection, "select exists (select from staging.indicator_marks where file = %s)", path.name
+                batch.connection, "select exists (select from staging.indicator_marks where file_name = %s)", path.name
             ):
                 return 0, 0
             # marks of a table that somebody has emptied hold no longer, also not once it has rows again
@@ -115,11 +115,11 @@ def _land_marks(batch: Batch, content: Content, file: str) -> None:
     batch.copy("indicator_marks_found", MARKS, rows)
     batch.execute(
         "insert into staging.indicator_marks as known"
-        " (instrument_id, timeframe, candles_until, first_bar, file, extracted_at)"
+        " (instrument_id, timeframe, candles_until, first_bar, file_name, extracted_at)"
         " select instrument_id, timeframe, timestamptz 'epoch' + candles_until * interval '1 microsecond',"
         f" timestamptz 'epoch' + first_bar * interval '1 microsecond', {literal(file)}, {batch.stamp}"
         " from indicator_marks_found on conflict (instrument_id, timeframe) do update"
-        " set candles_until = excluded.candles_until, first_bar = excluded.first_bar, file = excluded.file,"
+        " set candles_until = excluded.candles_until, first_bar = excluded.first_bar, file_name = excluded.file_name,"
         " extracted_at = excluded.extracted_at"
     )
 

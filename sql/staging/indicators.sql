@@ -17,7 +17,7 @@ create table if not exists staging.indicator_marks (
     timeframe text not null,
     candles_until timestamptz not null,
     first_bar timestamptz,
-    file text not null,
+    file_name text not null,
     extracted_at timestamptz not null,
     primary key (instrument_id, timeframe)
 );
