@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from extract.dbt_runner import Dbt, Progress
 from extract.errors import LockHeldError, SourceError
@@ -224,22 +225,13 @@ def default_every(_: Settings) -> float:
     return 60
 
 
-def create(
-    _: Settings,
-    project: Project,
-    *,
-    computes: bool = True,
-    workers: int | None = None,
-    types: tuple[str, ...] = (),
-    resume: bool = True,
-    keep: bool = False,
-) -> IndicatorsSource:
-    """The source of the settings; the options are those of the command.
+def create(_: Settings, project: Project, **chosen: Any) -> IndicatorsSource:
+    """The source of the settings; `chosen` are the options of the command, as `options` takes them.
 
     Raises:
         SettingsError: a setting cannot work.
     """
-    return IndicatorsSource(project, options(computes=computes, workers=workers, types=types, resume=resume, keep=keep))
+    return IndicatorsSource(project, options(**chosen))
 
 
 def options(
