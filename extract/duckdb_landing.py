@@ -46,9 +46,9 @@ def fetch(
     with connection.cursor() as cursor:
         cursor.execute(query)
         while rows := cursor.fetchmany(FETCHED_ROWS):
-            # As JSON, for lists, one a column, take ten times as long. Part of the statement, for with a parameter DuckDB
-            # imports pandas where that is installed: half a second and 45 MB. In a query of its own, or DuckDB reads
-            # all of it again for each row.
+            # As JSON: as lists, one a column, it takes ten times as long. In the statement: for a parameter DuckDB
+            # imports pandas where that is installed, which takes half a second and 45 MB. In a query of its own: else
+            # DuckDB reads all of it again for each row.
             content = literal(json.dumps([dict(zip(columns, row, strict=True)) for row in rows]))
             session.execute(
                 f"insert into {table} by name select unnest(from_json(content, {structure}), recursive := true)"
