@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEMO := .tradehouse/demo
 # The demo has its own .env; what the shell exports for a real warehouse must not reach it.
 IN_DEMO := cd $(DEMO) && env -u SQLITE_PATH -u POSTGRESQL_URI -u TRADEHOUSE_HOME ../../$(BIN)/tradehouse
-ANSWERS := dbt_project/functions/api dbt_project/functions/accounts $(wildcard dbt_project/functions/*/api)
+ANSWERS := dbt_project/functions/api dbt_project/functions/accounts dbt_project/functions/market $(wildcard dbt_project/functions/*/api)
 # All SQL but most of the candles, where the first symbol stands for all, as generate_models.py --check makes sure, and
 # but functions that sqlfluff cannot parse: bodies in plpgsql, and `offset 0` behind a select without a table.
 LINTED_SQL := $(firstword $(wildcard dbt_project/models/staging/mt5/stg_mt5__*.sql)) \

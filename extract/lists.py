@@ -24,6 +24,7 @@ def faults_of_lists(variables: Mapping[str, Any]) -> list[str]:
         "symbols": list,
         "timeframes": dict,
         "candle_columns": list,
+        "market_timeframes": list,
         "indicator_columns": list,
         "around_the_clock": list,
     }

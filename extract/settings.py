@@ -255,6 +255,7 @@ class Project:
     around_the_clock: tuple[str, ...]  # symbols that trade at weekends
     grace_minutes: int  # how long after its open a bar may be missing
     indicators: tuple[Indicator, ...]
+    market_timeframes: tuple[str, ...]  # of market.candle_data
 
     @cached_property
     def indicator_types(self) -> dict[str, str]:
@@ -303,4 +304,5 @@ def load_project(file: Path = DBT_PROJECT / "dbt_project.yml") -> Project:
         tuple(variables["around_the_clock"]),
         int(variables["grace_minutes"]),
         tuple(Indicator(**column) for column in variables["indicator_columns"]),
+        tuple(map(str, variables["market_timeframes"])),
     )
