@@ -78,6 +78,14 @@ class Server:
             self._template("rest", lambda: build_rest_models(self.fresh_database("template1"), self.home))
         )
 
+    def served_database(self) -> str:
+        """The test database with the candle tables and the market's models built, all empty; returns its URI."""
+        return self.fresh_database(
+            self._template(
+                "served", lambda: build_models(self.built_database(USUAL_CAP), self.home, ("upstox", "indicators"))
+            )
+        )
+
     def _template(self, name: str, build: Callable[[], None]) -> str:
         """The template of this name; the first time, what `build` makes of the test database."""
         if name not in self.templates:

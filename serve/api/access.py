@@ -36,6 +36,8 @@ TIER = """
         case t.timeframes when '*' then %(timeframes)s::text[] else string_to_array(t.timeframes, ' ') end,
         t.confluence,
         t.stream,
+        -- tiers that were built before there was a market lack the column
+        coalesce((to_jsonb(t) ->> 'market')::boolean, false),
         t.requests_per_hour,
         -- who listens to the stream asks again when told; the others as often as their page does
         case when t.stream then 0 else t.refresh_seconds end
@@ -66,6 +68,7 @@ class Caller:
     timeframes: frozenset[str]
     confluence: bool
     stream: bool
+    market: bool
     requests_per_hour: int
     max_age: int
     limited_as: str
@@ -159,7 +162,7 @@ class Access:
         rows = await self._database.rows(OF_KEY if digest else WITHOUT_KEY, parameters)
         if not rows:
             return None
-        tier, is_admin, symbols, timeframes, confluence, stream, requests, max_age = rows[0]
+        tier, is_admin, symbols, timeframes, confluence, stream, market, requests, max_age = rows[0]
         if digest:
             self._touch(digest)
         return Caller(
@@ -169,6 +172,7 @@ class Access:
             timeframes=frozenset(timeframes),
             confluence=confluence,
             stream=stream,
+            market=market,
             requests_per_hour=requests,
             max_age=max_age,
             limited_as=digest.hex(),

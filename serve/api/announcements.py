@@ -14,6 +14,7 @@ import psycopg
 
 from extract.settings import Project
 from extract.warehouse import complaint
+from serve.api.versions import MARKET, MARKET_MODELS, OHLC
 
 log = logging.getLogger("tradehouse.api")
 
@@ -55,11 +56,12 @@ class Announcement:
             return cls()
 
     def tables(self, project: Project) -> list[str] | None:
-        """The tables of bars that have changed; None: any may have."""
+        """The tables of bars that have changed, as `Versions` knows them; None: any may have."""
         if self.models is None:
             return None
-        tables = {*project.candle_tables, "ohlc"}
-        return [model for model in self.models if model in tables]
+        tables = {*project.candle_tables, OHLC}
+        changed = [model for model in self.models if model in tables]
+        return changed if MARKET_MODELS.isdisjoint(self.models) else [*changed, MARKET]
 
 
 class Listener:

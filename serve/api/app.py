@@ -15,7 +15,7 @@ from serve.api.access import Access
 from serve.api.announcements import Listener
 from serve.api.cache import Cache
 from serve.api.database import Database
-from serve.api.endpoints import admin, candles, health, metrics, overview, stream
+from serve.api.endpoints import admin, candles, health, market, metrics, overview, stream
 from serve.api.errors import ApiError, answer_error, answer_http_exception
 from serve.api.front import Front
 from serve.api.limits import Limiter
@@ -89,7 +89,7 @@ def create_app(
     app.add_exception_handler(ApiError, answer_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_middleware(Front)
-    for module in (candles, overview, health, stream, admin, metrics, routes):
+    for module in (candles, market, overview, health, stream, admin, metrics, routes):
         app.include_router(module.ROUTER)
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +15,7 @@ from psycopg.adapt import Buffer, Loader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from extract.warehouse import complaint
-from serve.api.errors import UnavailableError
+from serve.api.errors import ApiError, UnavailableError
 
 AsyncConnection = psycopg.AsyncConnection[tuple[Any, ...]]
 Query = bytes | sql.SQL | sql.Composed
@@ -25,6 +26,9 @@ WAIT_SECONDS = 1.0
 """How long a request waits for a connection."""
 PAUSE_SECONDS = 1.0
 """After the server was found away, for so long nobody asks it."""
+CALLERS_FAULT = "TH400"
+"""SQLSTATE with which a function says what is wrong with the request. The error's detail, if any, is a JSON object:
+further members of the answer."""
 NOT_BUILT = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedFunction,
@@ -89,6 +93,7 @@ class Database:
 
         Raises:
             UnavailableError: the server is away or too slow, the warehouse is not built, or the login lacks a right.
+            ApiError: 400 where a function says that the request is wrong.
             psycopg.Error: another error of the statement.
         """
 
@@ -127,7 +132,7 @@ class Database:
             log.warning("a part of the warehouse has not been built: %s", complaint(error, self.dsn))
             raise UnavailableError(
                 "this part of the warehouse has not been built yet; a run of its source builds it: tradehouse sync, "
-                "tradehouse bybit sync or tradehouse accounts sync"
+                "tradehouse bybit sync, tradehouse accounts sync or tradehouse upstox sync"
             ) from None
         except psycopg.errors.InsufficientPrivilege as error:
             log.error("the API's login lacks a right, see docs/api-keys.md: %s", complaint(error, self.dsn))
@@ -139,3 +144,8 @@ class Database:
                 self.away_until = self._clock() + PAUSE_SECONDS
             log.warning("the warehouse does not answer: %s", complaint(error, self.dsn))
             raise UnavailableError from None
+        except psycopg.DatabaseError as error:
+            if error.sqlstate == CALLERS_FAULT:
+                fields = json.loads(error.diag.message_detail or "{}")
+                raise ApiError(400, error.diag.message_primary or "", **fields) from None
+            raise

@@ -16,6 +16,8 @@ from serve.api.settings import lower
 MOST_BARS = 5000
 MOST_INSTANTS = 2000
 MOST_OFFSET = 10_000_000
+MOST_INSTRUMENTS = 100
+LONGEST_NAME = 100
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -27,6 +29,13 @@ def _in_utc(value: datetime) -> datetime:
     if not 1970 <= moment.year <= 9998:
         raise ValueError("expected a time from 1970 on")
     return moment
+
+
+def _one_line(value: str) -> str:
+    """Text that is searched for, without blanks around it."""
+    if not value.strip() or not value.isprintable():
+        raise ValueError("expected a part of a trading symbol or name")
+    return value.strip()
 
 
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
@@ -94,6 +103,22 @@ class Bars(Parameters):
     )
 
 
+class Sought(Parameters):
+    """Of /api/market/instruments."""
+
+    search: Annotated[str, AfterValidator(_one_line)] = Field(
+        max_length=LONGEST_NAME, description="What the trading symbol or the name has in it, in any case."
+    )
+    limit: int = Field(default=20, ge=1, le=MOST_INSTRUMENTS, description="At most so many instruments.")
+
+
+class MarketBars(Parameters):
+    """Of /api/market/{instrument}/{timeframe}."""
+
+    limit: int = Field(default=1000, ge=1, le=MOST_BARS, description="How many bars, the newest ones.")
+    before: Moment | None = Field(default=None, description="Only bars that opened before this time, to page back.")
+
+
 class At(Parameters):
     """Of /api/confluence/{symbol}."""
 
@@ -142,6 +167,8 @@ def _path(name: str, description: str, example: str) -> dict[str, Any]:
 _PATH = {
     "symbol": _path("symbol", "In any case, with or without the broker's suffix.", "EURUSD"),
     "timeframe": _path("timeframe", "In any case.", "H1"),
+    "instrument": _path("instrument", "An instrument_id, or a trading symbol in any case.", "RELIANCE"),
+    "market_timeframe": _path("timeframe", "In any case.", "1d"),
 }
 
 
@@ -168,6 +195,31 @@ def timeframe_named(name: str, project: Project, what: str = "timeframe") -> str
     if found not in project.timeframes:
         allowed = list(project.timeframes)
         raise ApiError(400, f"unknown {what} {name[:40]!r}; allowed: {', '.join(allowed)}", allowed=allowed)
+    return found
+
+
+def instrument_named(name: str) -> str:
+    """An instrument_id or trading symbol, lower case; whether there is such an instrument, the warehouse knows.
+
+    Raises:
+        ApiError: 400 where it can be neither.
+    """
+    found = name.strip().lower()
+    if not found or len(found) > LONGEST_NAME or not found.isprintable():
+        raise ApiError(400, f"unknown instrument {name[:40]!r}; expected an instrument_id or a trading symbol")
+    return found
+
+
+def market_timeframe_named(name: str, project: Project) -> str:
+    """The timeframe of the market of this name, lower case.
+
+    Raises:
+        ApiError: 400 that lists them.
+    """
+    found = name.strip().lower()
+    if found not in project.market_timeframes:
+        allowed = list(project.market_timeframes)
+        raise ApiError(400, f"unknown timeframe {name[:40]!r}; allowed: {', '.join(allowed)}", allowed=allowed)
     return found
 
 

@@ -92,6 +92,61 @@ class Indicators(Success):
     metadata: IndicatorMetadata
 
 
+class Instrument(BaseModel):
+    """An instrument of the Indian market."""
+
+    instrument_id: int
+    trading_symbol: str
+    name: str | None
+    exchange: str
+    segment: str
+    instrument_type: str
+    is_listed: bool
+
+
+class FoundInstrument(Instrument):
+    """An instrument, and what bars there are of it."""
+
+    timeframes: list[str] = Field(description="Those with bars.")
+    newest_bar: int | None = Field(description="When the newest bar opens, in Unix seconds.")
+
+
+class Instruments(Success):
+    """Instruments, the likeliest first."""
+
+    instruments: list[FoundInstrument]
+    total_count: int
+
+
+class MarketBar(Bar):
+    """One bar of the Indian market."""
+
+    oi: int | None = Field(description="Open interest.")
+
+
+class MarketData(BaseModel):
+    """Bars with their indicators."""
+
+    ohlc: list[MarketBar] = Field(description="Ascending.")
+    indicators: dict[str, list[float | None]] = Field(description="By name, one value per bar.")
+
+
+class MarketMetadata(Instrument):
+    """Where the bars come from."""
+
+    timeframe: str
+    bars_returned: int
+    data_source: Literal["postgresql", "cache"]
+    last_sync: str | None
+
+
+class MarketBars(Success):
+    """Bars of an instrument with their indicators."""
+
+    data: MarketData
+    metadata: MarketMetadata
+
+
 class Confluence(Success):
     """The confluence of one symbol at one instant."""
 

@@ -17,6 +17,9 @@ LONGEST = 30.0
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 OHLC = "ohlc"
 """The table of the resampled candles."""
+MARKET = "market"
+"""Stands for the tables of the Indian market. Each has hundreds of partitions, so they have one version together."""
+MARKET_MODELS = frozenset({"instrument_master", "candle_data", "indicator_data"})
 PROJECT = "project"
 """Stands for the project's rules, as they were last built: they may change an answer without a new row. A build of all
 models is announced without a list, and then everything is forgotten."""
@@ -47,6 +50,7 @@ class Versions:
             "select 'project', (select left(project_fingerprint, 12) from ops.sync_runs"
             " where project_fingerprint is not null order by run_id desc limit 1)"
         )
+        self._lookups[MARKET] = sql.SQL("select 'market', (select api.market_version())")
 
     def known(self, tables: tuple[str, ...]) -> str | None:
         """The version of an answer from these tables, without asking the warehouse; None where that takes a look."""

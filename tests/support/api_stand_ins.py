@@ -24,7 +24,7 @@ EXPIRED_KEY, REVOKED_KEY = "th_expired_1", "th_revoked_1"
 TIERS = """
     create table api.tiers (
         tier text, symbols text, timeframes text, columns text, confluence boolean, stream boolean,
-        requests_per_hour integer, refresh_seconds integer
+        market boolean, requests_per_hour integer, refresh_seconds integer
     );
 """
 SCHEMAS = """
@@ -89,6 +89,23 @@ STAND_INS = """
         'problems', '[]'::json) $$;
     create function api.sqlite_health() returns json language sql
     as $$ select json_build_object('success', true, 'lastUpdate', 1767607200000) $$;
+    create function api.market_version() returns text language sql as $$ select '1' $$;
+    create function api.market_instruments(search text, row_limit integer) returns json language sql
+    as $$ select json_build_object('success', true, 'total_count', 1, 'instruments', json_build_array(
+        json_build_object('instrument_id', 1, 'trading_symbol', search, 'name', null, 'exchange', 'NSE', 'segment',
+        'NSE_EQ', 'instrument_type', 'EQUITY', 'is_listed', true, 'timeframes', '["1d"]'::json, 'newest_bar', 0))) $$;
+    create function api.market_bars(instrument text, timeframe text, row_limit integer, before timestamptz)
+    returns json language plpgsql
+    as $$ begin
+        if instrument <> '1' then
+            raise exception using errcode = 'TH400', message = 'unknown instrument', detail = '{"choices": []}';
+        end if;
+        return json_build_object('success', true, 'data', json_build_object('ohlc', '[{"time": 0, "open": 1, "high": 2,
+            "low": 0.5, "close": 1.5, "volume": 7, "oi": null}]'::json, 'indicators', '{"sma_9": [null]}'::json),
+            'metadata', json_build_object('instrument_id', 1, 'trading_symbol', 'S1', 'name', null, 'exchange', 'NSE',
+            'segment', 'NSE_EQ', 'instrument_type', 'EQUITY', 'is_listed', true, 'timeframe', timeframe,
+            'bars_returned', 1, 'data_source', 'postgresql', 'last_sync', null));
+    end $$;
 """
 KEY_COLUMNS = "key_hash, name, tier, expires_at, revoked_at"
 ANSWERS = (

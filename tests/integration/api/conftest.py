@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import Server
 from tests.support.api_world import ApiWorld, api_world_on
+from tests.support.market_world import MarketWorld
 from tests.support.valkey import Valkey, running_valkey
 
 
@@ -22,3 +23,11 @@ def valkey() -> Iterator[Valkey]:
     """A real Valkey."""
     with running_valkey() as valkey:
         yield valkey
+
+
+@pytest.fixture
+def market_world(server: Server) -> MarketWorld:
+    """A warehouse with the API's real functions and the market's tables, all empty, and keys of all tiers."""
+    world = MarketWorld(server.served_database())
+    world.add_keys()
+    return world
