@@ -50,6 +50,7 @@ def test_symbol_and_timeframe_switch_without_a_reload(visit: Open) -> None:
     page.page.evaluate("window.same = true")
     page.page.get_by_label("Symbol").select_option("GBPJPY")
     page.ready(100)
+    expect(page.page.get_by_test_id("candlestick")).to_have_count(100)
     page.page.get_by_role("radio", name="H4").check(force=True)
     page.page.wait_for_url("**/chart/GBPJPY/H4")
     page.ready()

@@ -1,53 +1,47 @@
 // The chart of candles on its canvas: series, colours, scrolling and the keys.
 
-import { AVERAGES, BANDS } from "./bars.js";
-import { Drawing } from "./drawing.js";
 import { byId, decimals, isDark, onTheme } from "./page.js";
 import { themed } from "./themed.js";
 
-const { createChart, CandlestickSeries, LineSeries, CrosshairMode } = window.LightweightCharts;
+const { createChart, CandlestickSeries, HistogramSeries, LineSeries, CrosshairMode } = window.LightweightCharts;
 
-export const LINES = { tema: "#808080", hrma: "#00CED1", smma: "#0000FF" };
-/** From the outermost band to the innermost, and back. */
-export const KELTNER = BANDS.map((_, place) => mixed("#9C27B0", "#FF5722", Math.min(place, 9 - place) / 4));
-export const MOMENTUM = { 1: "#00897b", 2: "#004d40", 4: "#c62828", 5: "#7f0000" };
 const CANDLES = { up: "#26a69a", down: "#ef5350" };
-
-function mixed(from, to, share) {
-  const parts = (color) => [1, 3, 5].map((start) => parseInt(color.slice(start, start + 2), 16));
-  const target = parts(to);
-  return `rgb(${parts(from).map((part, place) => Math.round(part + (target[place] - part) * share)).join(", ")})`;
-}
+const QUIET = { priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false, lineWidth: 1 };
+const PRICES_SHARE = 3; // of the height, where a pane below has one
 
 export class CandleChart {
   #chart;
   #candles;
-  #lines = {};
-  #bands = [];
+  #over = []; // [what, series] of the pane of the prices
+  #below = []; // [what, series] of the panes below it
   #drawing;
   #bars;
   #before = { first: null, length: 0 };
 
   /**
    * @param shown which overlays are on
+   * @param series what is drawn beside the candles: [{overlay, color, value: bar => number or null, and where need be
+   *   colorOf: bar => color, options, histogram, behind (the candles), pane (a name: it has a pane of its own, below),
+   *   levels (horizontal lines)}]
+   * @param colors (bar, shown) => the colours of a candle, or null for the usual ones
+   * @param draw (bars, shown) => a primitive that is drawn over the candles, or null
+   * @param shift seconds between UTC and the clock that the time axis shows
    * @param onOlder called when the view comes near the oldest loaded bar
    * @param onCrosshair called with the place of the bar under the crosshair, or null
    */
-  constructor(shown, onOlder, onCrosshair) {
-    this.shown = shown;
+  constructor({ shown, series, colors = () => null, draw = null, shift = 0, onOlder, onCrosshair }) {
+    Object.assign(this, { shown, series, colors, draw, shift });
     this.#chart = createChart(byId("chart"), {
       ...themed(isDark()), autoSize: true, crosshair: { mode: CrosshairMode.Normal },
     });
     this.#chart.timeScale().applyOptions({ rightOffset: 6, barSpacing: 8, minBarSpacing: 0.5 });
-    const quiet = { priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false };
-    const line = (color, options) => this.#chart.addSeries(LineSeries, { ...quiet, color, ...options });
-    // outlying bands must not flatten the candles
-    this.#bands = KELTNER.map((color) => line(color, { lineWidth: 1, autoscaleInfoProvider: () => null }));
+    const over = (behind) => series.filter((each) => !each.pane && Boolean(each.behind) === behind).map((each) => [each, this.#made(each, 0)]);
+    this.#over = over(true);
     this.#candles = this.#chart.addSeries(CandlestickSeries, {
       upColor: CANDLES.up, downColor: CANDLES.down, wickUpColor: CANDLES.up, wickDownColor: CANDLES.down,
       borderUpColor: CANDLES.up, borderDownColor: CANDLES.down,
     });
-    for (const name of AVERAGES) this.#lines[name] = line(LINES[name], { lineWidth: name === "smma" ? 2 : 1 });
+    this.#over.push(...over(false));
     onTheme(() => this.#chart.applyOptions(themed(isDark())));
     this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (range && range.from < 30 && this.#bars?.list.length) onOlder();
@@ -58,12 +52,20 @@ export class CandleChart {
     byId("chart").addEventListener("keydown", (event) => this.#key(event));
   }
 
+  #made({ color, histogram, options, levels = [] }, pane) {
+    const made = this.#chart.addSeries(histogram ? HistogramSeries : LineSeries, { ...QUIET, color, ...options }, pane);
+    for (const price of levels) made.createPriceLine({ price, color, lineWidth: 1, lineStyle: 2, axisLabelVisible: false });
+    return made;
+  }
+
   /** Show other bars from their newest on. */
   open(bars) {
     this.#bars = bars;
-    if (this.#drawing) this.#candles.detachPrimitive(this.#drawing);
-    this.#drawing = new Drawing(bars, this.shown);
-    this.#candles.attachPrimitive(this.#drawing);
+    if (this.draw) {
+      if (this.#drawing) this.#candles.detachPrimitive(this.#drawing);
+      this.#drawing = this.draw(bars, this.shown);
+      this.#candles.attachPrimitive(this.#drawing);
+    }
     this.#before = { first: null, length: 0 };
     this.refresh();
     this.#chart.priceScale("right").applyOptions({ autoScale: true });
@@ -78,26 +80,40 @@ export class CandleChart {
     const view = scale.getVisibleLogicalRange();
     const { first, length } = this.#before;
     const away = view !== null && first !== null && view.to < length - 1;
+    this.#arrangePanes();
     const precision = decimals(list.slice(-200).map((bar) => bar.close));
     const priceFormat = { type: "price", precision, minMove: 10 ** -precision };
-    for (const series of [this.#candles, ...Object.values(this.#lines), ...this.#bands]) series.applyOptions({ priceFormat });
+    for (const series of [this.#candles, ...this.#over.map(([, made]) => made)]) series.applyOptions({ priceFormat });
     this.#candles.setData(list.map((bar) => this.#candle(bar)));
-    const points = (value) => list.map((bar) => (value(bar) == null ? { time: bar.time } : { time: bar.time, value: value(bar) }));
-    for (const name of AVERAGES) this.#lines[name].setData(this.shown[name] ? points((bar) => bar[name]) : []);
-    this.#bands.forEach((series, place) => series.setData(this.shown.keltner ? points((bar) => bar.bands?.[place]) : []));
+    for (const [what, made] of [...this.#over, ...this.#below]) made.setData(this.shown[what.overlay] ? list.map((bar) => this.#point(what, bar)) : []);
     if (away) {
       const added = list.findIndex((bar) => bar.time === first);
       scale.setVisibleLogicalRange({ from: view.from + added, to: view.to + added });
     }
     this.#before = { first: list[0]?.time ?? null, length: list.length };
-    this.#drawing.requestUpdate?.();
+    this.#drawing?.requestUpdate?.();
   }
 
-  #candle({ time, open, high, low, close, momentum }) {
-    const candle = { time, open, high, low, close };
-    const color = this.shown.momentum && MOMENTUM[momentum];
-    if (!color) return candle;
-    return { ...candle, color, borderColor: momentum < 3 ? MOMENTUM[1] : MOMENTUM[4], wickColor: momentum < 3 ? MOMENTUM[1] : MOMENTUM[4] };
+  /** Panes that are on, in their order; the library takes one away with its last series. */
+  #arrangePanes() {
+    const wanted = this.series.filter(({ pane, overlay }) => pane && this.shown[overlay]);
+    if (wanted.length === this.#below.length && wanted.every((what, place) => what === this.#below[place][0])) return;
+    for (const [, made] of this.#below) this.#chart.removeSeries(made);
+    const names = [...new Set(wanted.map(({ pane }) => pane))];
+    this.#below = wanted.map((what) => [what, this.#made(what, 1 + names.indexOf(what.pane))]);
+    this.#chart.panes()[0].setStretchFactor(PRICES_SHARE);
+  }
+
+  #candle(bar) {
+    const { time, open, high, low, close } = bar;
+    return { time: time + this.shift, open, high, low, close, ...this.colors(bar, this.shown) };
+  }
+
+  #point({ value, colorOf }, bar) {
+    const time = bar.time + this.shift;
+    const at = value(bar);
+    if (at == null) return { time };
+    return colorOf ? { time, value: at, color: colorOf(bar) } : { time, value: at };
   }
 
   #fitting() {

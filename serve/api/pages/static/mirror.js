@@ -2,12 +2,19 @@
 
 import { element, utc } from "./page.js";
 
+const PRICES = ["open", "high", "low", "close"].map((name) => [name[0].toUpperCase() + name.slice(1), (bar) => bar[name]]);
+
 export class Mirror {
   #place;
+  #columns;
+  #clock;
   #rows = new Map();
 
-  constructor(place) {
+  /** @param columns [[head, bar => value]] beside the prices; @param clock (time) => text */
+  constructor(place, columns = [], clock = utc) {
     this.#place = place;
+    this.#columns = [...PRICES, ...columns];
+    this.#clock = clock;
     this.clear();
   }
 
@@ -15,30 +22,30 @@ export class Mirror {
     this.#rows.clear();
     this.body = element("tbody");
     this.points = element("ul");
-    const head = element("tr", {}, ...["Time", "Open", "High", "Low", "Close"].map((text) => element("th", { scope: "col", text })));
+    const heads = ["Time", ...this.#columns.map(([head]) => head)];
+    const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col", text })));
     this.caption = element("caption");
     this.#place.replaceChildren(element("table", {}, this.caption, element("thead", {}, head), this.body), this.points);
   }
 
-  /** Bring table and list up to the bars. Rows that have not changed are left alone. */
-  show(bars, title, shown) {
+  /** Bring the table up to the bars. Rows that have not changed are left alone. */
+  show(list, title) {
     this.caption.textContent = title;
     let next = this.body.firstElementChild;
-    for (const bar of bars.list) {
+    for (const bar of list) {
       const row = this.#row(bar);
       if (row === next) next = next.nextElementSibling;
       else this.body.insertBefore(row, next);
     }
-    this.points.replaceChildren(
-      ...(shown.fractals ? bars.fractals : []).map((point) =>
-        element("li", { "data-testid": "fractal-marker", "data-kind": point.kind, text: `Fractal ${point.kind} ${point.price} at ${utc(point.time)}` })),
-      ...(shown.trendlines ? bars.trendlines : []).map(({ name, from, to }) =>
-        element("li", { "data-testid": "trendline", text: `Trendline ${name} from ${from.price} at ${utc(from.time)}${to ? ` to ${to.price} at ${utc(to.time)}` : ", horizontal"}` })),
-    );
+  }
+
+  /** List what is drawn beside the bars. */
+  list(items) {
+    this.points.replaceChildren(...items);
   }
 
   #row(bar) {
-    const values = [utc(bar.time), bar.open, bar.high, bar.low, bar.close];
+    const values = [this.#clock(bar.time), ...this.#columns.map(([, value]) => value(bar) ?? "")];
     const known = this.#rows.get(bar.time);
     if (known) {
       values.forEach((value, place) => {
