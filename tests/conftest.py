@@ -159,11 +159,11 @@ def timescaledb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 @contextmanager
-def world_on(server: Server, directory: Path, cap: int) -> Iterator[World]:
-    """An empty source file with all 15 tables, and a warehouse with all 135, empty too."""
+def world_on(server: Server, directory: Path, cap: int, database: str | None = None) -> Iterator[World]:
+    """An empty source file with all 15 tables, and a warehouse with all 135, empty too; `database` is its URI."""
     with Collector(directory / "trading_data.db") as collector:
         collector.create()
-        yield World(directory, server.home, server.built_database(cap), collector, cap)
+        yield World(directory, server.home, database or server.built_database(cap), collector, cap)
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.conftest import Server, world_on
 from tests.support.api_world import ApiWorld, Command
 from tests.support.collector import series
+from tests.support.indicator_oracle import walk
+from tests.support.indicators_world import IndicatorsWorld
+from tests.support.market_world import MarketWorld
 from tests.support.servers import let_others_through
 from tests.support.world import World
 
@@ -21,6 +24,9 @@ CHROMIUM = Path("/usr/bin/chromium")
 HOUR = 3600
 BARS = 1500
 """Hours of EURUSD; the chart asks for 1000 at a time."""
+RELIANCE, RELIANCE_BSE = 1, 2
+DAYS = 1200
+"""Days of RELIANCE."""
 SIZES = {"desktop": {"width": 1366, "height": 820}, "phone": {"width": 390, "height": 844}}
 
 
@@ -61,11 +67,11 @@ Open = Callable[..., Visit]
 
 @pytest.fixture(scope="package")
 def site(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """EURUSD, XAUUSD and GBPJPY, hour by hour, and a running server."""
+    """EURUSD, XAUUSD and GBPJPY, hour by hour, the market, and a running server."""
     directory = tmp_path_factory.mktemp("site")
     let_others_through(directory)
     newest = int(time.time()) // HOUR * HOUR - 2 * HOUR
-    with world_on(server, directory, 10_000) as world:
+    with world_on(server, directory, 10_000, server.served_database()) as world:
         world.collector.load_many("EURUSD", series(newest - (BARS - 1) * HOUR, BARS, HOUR))
         for symbol in ("XAUUSD", "GBPJPY"):
             world.collector.load_many(symbol, series(newest - 99 * HOUR, 100, HOUR))
@@ -73,11 +79,28 @@ def site(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         keys = {
             tier: world.run("api-keys", "add", tier, "--tier", tier).stdout.strip() for tier in ("FREE", "PRO", "ADMIN")
         }
+        write_market(world, directory)
         # the tests look at many pages within the hour
         world.execute("update api.tiers set requests_per_hour = 100000")
         with ApiWorld(world.uri).command(directory) as command:
             command.await_ready()
             yield Site(world, command, keys, newest)
+
+
+def write_market(world: World, directory: Path) -> None:
+    """Two shares with the same symbol, an index without bars, and the indicators of the first."""
+    market = IndicatorsWorld(directory, world.home, world.uri, world.collector)
+    market.write(RELIANCE, "1d", walk(3, DAYS, "1d", start="2020-01-01", price=1300).round(2))
+    market.write(RELIANCE, "1m", walk(4, 750, price=1280).round(2))
+    market.write(RELIANCE_BSE, "1d", walk(5, 30, "1d", price=1300).round(2))
+    market.indicators("run")
+    names = MarketWorld(world.uri)
+    names.execute(
+        "update market.instrument_master set trading_symbol = 'RELIANCE', name = 'Reliance Industries',"
+        " segment = case instrument_id when %s then 'NSE_EQ' else 'BSE_EQ' end",
+        RELIANCE,
+    )
+    names.instrument(9, "NIFTY", "Nifty 50", "INDEX", "NSE_INDEX")
 
 
 @pytest.fixture(scope="package")

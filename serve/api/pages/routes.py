@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from extract.settings import Project
 from serve.api.access import LONGEST_KEY, Caller
 from serve.api.errors import NO_STORE, ApiError
 from serve.api.pages.files import content_security_policy, render, render_page, static_files
 from serve.api.pages.sessions import COOKIE, SESSION_SECONDS
-from serve.api.parameters import symbol_named, timeframe_named
+from serve.api.parameters import instrument_named, market_timeframe_named, symbol_named, timeframe_named
 from serve.api.service import REFUSES_GZIP, Api, Handler, api_of, router
 
 ROUTER = router()
 LONGEST_FORM = 4000
 FIRST_TIMEFRAME = "H1"
+UTC = "UTC"
+INDIA = "India's, UTC+5:30"
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,21 @@ class Page:
         name: of its template and script.
         right: what a caller needs, or None.
         lacking: what a caller without it is told.
+        times: whose clock the page shows.
     """
 
     name: str
     title: str
     right: Callable[[Caller], bool] | None = None
     lacking: str = ""
+    times: str = UTC
 
 
 OVERVIEW = Page("overview", "Overview")
 CHART = Page("chart", "Chart")
 CONFLUENCE = Page("confluence", "Confluence", lambda caller: caller.confluence, "The confluence is part of PRO.")
+MARKET = Page("market", "Indian market", lambda caller: caller.market, "The Indian market is part of PRO.", INDIA)
+MARKET_CHART = replace(MARKET, name="market_chart", title="Chart")
 TRADES = Page("trades", "Trades", lambda caller: caller.is_admin, "Trades are shown to admin keys only.")
 ACCOUNTS = Page("accounts", "Accounts", lambda caller: caller.is_admin, "Accounts are shown to admin keys only.")
 
@@ -52,17 +59,25 @@ def shown(page: Page) -> Handler:
     def answer(request: Request, api: Api, caller: Caller) -> Response:
         viewer = _viewer(api, caller, api.access.signed_in(request) is not None)
         try:
-            if "symbol" in request.path_params:
-                symbol_named(request.path_params["symbol"], api.project)
-            if "timeframe" in request.path_params:
-                timeframe_named(request.path_params["timeframe"], api.project)
             if page.right and not page.right(caller):
                 raise ApiError(403, page.lacking)
+            _check_path(request.path_params, api.project)
         except ApiError as error:
             return _failure(error, viewer)
-        return _page(page.title, page.name, render(f"{page.name}.html"), viewer)
+        return _page(page.title, page.name, render(f"{page.name}.html"), viewer, times=page.times)
 
     return _admitted(answer)
+
+
+def _check_path(given: Mapping[str, str], project: Project) -> None:
+    """Raise 400 where the path names what the lists do not have."""
+    if "symbol" in given:
+        symbol_named(given["symbol"], project)
+    if "instrument" in given:
+        instrument_named(given["instrument"])
+        market_timeframe_named(given["timeframe"], project)
+    elif "timeframe" in given:
+        timeframe_named(given["timeframe"], project)
 
 
 def first_of(path: str) -> Handler:
@@ -166,11 +181,13 @@ def _viewer(api: Api, caller: Caller, signed_in: bool) -> dict[str, object]:
         "admin": caller.is_admin,
         "confluence": caller.confluence,
         "stream": caller.stream,
+        "market": caller.market,
         "refreshSeconds": caller.max_age,
         "symbols": [each.upper() for each in api.project.symbols if each in caller.symbols],
         "timeframes": [each for each in api.project.timeframes if each in caller.timeframes],
         "allSymbols": [each.upper() for each in api.project.symbols],
         "allTimeframes": list(api.project.timeframes),
+        "marketTimeframes": list(api.project.market_timeframes),
         "signedIn": signed_in,
     }
 
@@ -184,8 +201,8 @@ def _failure(error: ApiError, viewer: dict[str, object]) -> Response:
     return _page("Not shown", "failure", main, viewer, error.status)
 
 
-def _page(title: str, name: str, main: str, viewer: dict[str, object], status: int = 200) -> Response:
-    body = render_page(main, title=title, name=name, viewer=json.dumps(viewer))
+def _page(title: str, name: str, main: str, viewer: dict[str, object], status: int = 200, times: str = UTC) -> Response:
+    body = render_page(main, title=title, name=name, viewer=json.dumps(viewer), times=times)
     headers = NO_STORE | {
         "Content-Security-Policy": content_security_policy(),
         "X-Content-Type-Options": "nosniff",
@@ -200,6 +217,8 @@ _ROUTES: tuple[tuple[str, str, Callable[[Request], Awaitable[Response]]], ...] =
     ("GET", "/chart/{symbol}/{timeframe}", shown(CHART)),
     ("GET", "/confluence", first_of("/confluence/{symbol}")),
     ("GET", "/confluence/{symbol}", shown(CONFLUENCE)),
+    ("GET", "/market", shown(MARKET)),
+    ("GET", "/market/{instrument}/{timeframe}", shown(MARKET_CHART)),
     ("GET", "/trades", shown(TRADES)),
     ("GET", "/accounts", shown(ACCOUNTS)),
     ("GET", "/login", login),

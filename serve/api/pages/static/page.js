@@ -20,10 +20,11 @@ export function element(name, { text, ...attributes } = {}, ...children) {
 // --- requests ------------------------------------------------------------------------------
 
 export class ApiFailure extends Error {
-  constructor(status, message, retryAfter) {
+  constructor(status, message, retryAfter, choices = null) {
     super(message);
     this.status = status;
     this.retryAfter = retryAfter; // seconds, or 0
+    this.choices = choices; // instruments that may be meant
   }
 }
 
@@ -40,7 +41,7 @@ export async function api(path, signal) {
   if (answer.success) return answer;
   const said = String(answer.error ?? "The request failed.");
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
-  throw new ApiFailure(response.status, said.charAt(0).toUpperCase() + said.slice(1) + ".", retryAfter);
+  throw new ApiFailure(response.status, said.charAt(0).toUpperCase() + said.slice(1) + ".", retryAfter, answer.choices);
 }
 
 /** Say in `place` what went wrong; who has to sign in gets a link. */
@@ -113,6 +114,7 @@ const PAGES = [
   ["/", "Overview", true],
   ["/chart", "Chart", true],
   ["/confluence", "Confluence", viewer.confluence],
+  ["/market", "Market", viewer.market],
   ["/trades", "Trades", viewer.admin],
   ["/accounts", "Accounts", viewer.admin],
 ];
