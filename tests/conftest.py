@@ -15,7 +15,7 @@ from tests.support.accounts_world import AccountsWorld, accounts_world_on
 from tests.support.bybit_world import BybitWorld, bybit_world_on
 from tests.support.collector import Collector
 from tests.support.indicators_world import IndicatorsWorld, indicators_world_on
-from tests.support.rest_world import build_rest_models
+from tests.support.rest_world import build_models
 from tests.support.servers import (
     DEBIAN_BINARIES,
     administer,
@@ -32,6 +32,8 @@ from tests.support.world import DATABASE, World, run_tradehouse
 
 USUAL_CAP = 10_000
 SMALL_CAP = 20
+OF_THE_MARKET = ("upstox", "indicators")
+ALL_BUT_MT5 = ("bybit", "accounts", *OF_THE_MARKET)
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,13 @@ class Server:
     def rest_database(self) -> str:
         """The test database with the models of all sources but MT5 built, all empty; returns its URI."""
         return self.fresh_database(
-            self._template("rest", lambda: build_rest_models(self.fresh_database("template1"), self.home))
+            self._template("rest", lambda: build_models(self.fresh_database("template1"), self.home, ALL_BUT_MT5))
         )
 
     def served_database(self) -> str:
         """The test database with the candle tables and the market's models built, all empty; returns its URI."""
         return self.fresh_database(
-            self._template(
-                "served", lambda: build_models(self.built_database(USUAL_CAP), self.home, ("upstox", "indicators"))
-            )
+            self._template("served", lambda: build_models(self.built_database(USUAL_CAP), self.home, OF_THE_MARKET))
         )
 
     def _template(self, name: str, build: Callable[[], None]) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extras import execute_values
 
-from tests.support.api_world import ADMIN_KEY, FREE_KEY, PRO_KEY, PROJECT, ApiWorld
+from tests.support.api_stand_ins import ADMIN_KEY, FREE_KEY, PRO_KEY, PROJECT
+from tests.support.api_world import ApiWorld
 
 INDIA = timezone(timedelta(hours=5, minutes=30))
 STAMP = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -56,13 +56,13 @@ class RestWorld(World, Generic[AnyFake]):
         return done
 
 
-def build_rest_models(uri: str, home: Path) -> None:
-    """Build the models of all sources but MT5 in a new database, as a first run of each would, with nothing landed."""
+def build_models(uri: str, home: Path, sources: Sequence[str]) -> None:
+    """Build the models of sources in a database, as a first run of each would, with nothing landed."""
     warehouse = Warehouse(uri, embedded=False)
     settings = Settings(tradehouse_home=home)
     with closing(warehouse.connect("template", autocommit=True)) as connection:
         prepare(warehouse, connection, load_project())
-        for source in ("bybit", "accounts", "upstox", "indicators"):
+        for source in sources:
             started_at = datetime.now(timezone.utc)
             selection = ["--select", f"tag:{source}", "--exclude-resource-type", "test"]
             result = Dbt(settings, warehouse, source).run("build", *selection)

@@ -11,11 +11,11 @@ from psycopg2.errors import InsufficientPrivilege
 
 from indicators.series import TIMEFRAMES
 from tests.conftest import Server
-from tests.integration.test_roles import Tenants
-from tests.integration.test_roles import tenants as tenants
-from tests.support.api_world import ADMIN_KEY, FREE_KEY, PRO_KEY, PROJECT, Client
+from tests.support.api_stand_ins import ADMIN_KEY, FREE_KEY, PRO_KEY, PROJECT
+from tests.support.api_world import Client
 from tests.support.market_world import INDIA, INDICATORS, MarketBar, MarketWorld, bar, days
 from tests.support.rest_world import build_models
+from tests.support.tenants import Tenants
 
 FIRST_DAY = datetime(2025, 1, 28, tzinfo=INDIA)
 OPENS = datetime(2025, 1, 30, 9, 15, tzinfo=INDIA)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Server
-from tests.support.api_world import PRO_KEY, PROJECT, Client, Clock, Got
+from tests.support.api_stand_ins import PRO_KEY, PROJECT
+from tests.support.api_world import Client, Clock, Got
 from tests.support.collector import Collector
 from tests.support.indicator_oracle import walk
 from tests.support.indicators_world import IndicatorsWorld
