@@ -74,7 +74,7 @@ def test_requests_are_counted_by_route_method_and_status(api_world: ApiWorld) ->
         for path in ("/nowhere", "/api/nowhere/else", "/metrics/"):
             assert client.get(path).status == 404
         assert client.get("/api/symbols", method="DELETE").status == 405
-        assert client.get("/api/symbols", method="BREW").status == 405
+        assert client.get("/api/symbols", method="PROPFIND").status == 405
         assert client.get("/openapi.json").status == 200
         found = scrape(client)
         indicators = "/api/indicators/{symbol}/{timeframe}"
