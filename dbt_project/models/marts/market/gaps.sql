@@ -8,9 +8,10 @@ traded as (
     select
         daily.instrument_id,
         daily.day
-    from {{ source('upstox_market', 'coverage') }} as daily
-    inner join {{ ref('instrument_master') }} as master on daily.instrument_id = master.instrument_id
-    inner join {{ ref('sessions') }} as sessions on master.exchange = sessions.exchange and daily.day = sessions.day
+    from {{ all_rows_of(source('upstox_market', 'coverage')) }} as daily
+    inner join {{ all_rows_of(ref('instrument_master')) }} as master on daily.instrument_id = master.instrument_id
+    inner join {{ all_rows_of(ref('sessions')) }} as sessions
+        on master.exchange = sessions.exchange and daily.day = sessions.day
     where daily.timeframe = '1d'
         and daily.day >= '2022-01-01'
         and (daily.volume > 0 or master.instrument_type = 'INDEX')
@@ -21,7 +22,7 @@ missing as (
         traded.instrument_id,
         traded.day
     from traded
-    left join {{ source('upstox_market', 'coverage') }} as minutes
+    left join {{ all_rows_of(source('upstox_market', 'coverage')) }} as minutes
         on traded.instrument_id = minutes.instrument_id and minutes.timeframe = '1m' and traded.day = minutes.day
     where minutes.instrument_id is null
 ),

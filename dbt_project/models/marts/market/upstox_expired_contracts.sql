@@ -17,13 +17,13 @@ final as (
         contracts.expiry_date as window_end,
         windows.asked_at
     from expiries
-    inner join {{ ref('stg_upstox__instruments') }} as contracts
+    inner join {{ all_rows_of(ref('stg_upstox__instruments')) }} as contracts
         on expiries.underlying_key = contracts.underlying_key
             and expiries.expiry_date = contracts.expiry_date
             and contracts.master = 'expired'
             and contracts.fault is null
             and contracts.is_weekly
-    left join {{ source('upstox', 'upstox_windows') }} as windows
+    left join {{ all_rows_of(source('upstox', 'upstox_windows')) }} as windows
         on contracts.instrument_id = windows.instrument_id
             and windows.timeframe = '1m'
             and windows.kind = 'expired'

@@ -11,7 +11,7 @@ select
     candles.volume,
     candles.oi,
     windows.extracted_at
-from {{ source('upstox', 'upstox_windows') }} as windows
+from {{ all_rows_of(source('upstox', 'upstox_windows')) }} as windows
 cross join lateral unnest(
     windows.timestamps, windows.open, windows.high, windows.low, windows.close, windows.volume, windows.oi
 ) as candles (timestamp, open, high, low, close, volume, oi)

@@ -15,7 +15,7 @@ keyed as (
         known.instrument_id,
         known.first_seen,
         known.last_seen
-    from {{ source('upstox', 'upstox_instruments') }} as landed
+    from {{ all_rows_of(source('upstox', 'upstox_instruments')) }} as landed
     cross join lateral (
         select
             staging.upstox_expiry_date(landed.expiry) as expiry_date,
@@ -32,7 +32,7 @@ keyed as (
         from (select 1) as once
         offset 0
     ) as typed
-    left join {{ source('upstox', 'upstox_keys') }} as known
+    left join {{ all_rows_of(source('upstox', 'upstox_keys')) }} as known
         on landed.instrument_key = known.instrument_key and typed.expiry_date = known.expiry_date
 ),
 
