@@ -52,8 +52,8 @@ def test_one_of_each_more(world: World, copy: ProjectCopy) -> None:
     copy.change("  symbols:\n", "  symbols:\n    - us500\n")
     copy.change("{M5: 5,", "{M1: 1, M5: 5,")
     copy.change("    - {name: zigzag,", '    - {name: vwap, kind: number, description: "VWAP."}\n    - {name: zigzag,')
-    copy.change("\n  # When bars are due", '\n    - {name: levels, kind: json, dynamic: true, description: "Levels."}'
-                "\n  # When bars are due")  # fmt: skip
+    behind = "\n  # Those of market.candle_data"
+    copy.change(behind, '\n    - {name: levels, kind: json, dynamic: true, description: "Levels."}' + behind)
     copy.generate()
     require_unit_tests(copy)
     take_sample(world, copy)
