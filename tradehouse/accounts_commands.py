@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from extract.settings import load_project, load_settings
-from tradehouse.output import PLAIN, out, utc
+from tradehouse.output import PLAIN, out, print_json, utc
 from tradehouse.source_commands import JSON, TEST_EVERY, TESTS, check_source, every_option, serve_source, sync_source
 
 if TYPE_CHECKING:
@@ -77,7 +75,7 @@ def list_accounts(as_json: bool) -> None:
     with prepared(load_settings(), load_project(), "accounts list") as connection:
         found = registered(connection)
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], default=_iso, indent=2))
+        print_json([asdict(each) for each in found])
     elif found:
         _print_register(found)
     else:
@@ -135,7 +133,3 @@ def _print_register(found: list[RegisteredAccount]) -> None:
         )
         table.add_row(*map(Text, row))
     out.print(table)
-
-
-def _iso(moment: datetime) -> str:
-    return utc(moment).isoformat()

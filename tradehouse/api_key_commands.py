@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from extract.settings import load_project, load_settings
-from tradehouse.output import PLAIN, err, out, utc
+from tradehouse.output import PLAIN, err, out, print_json, utc
 
 if TYPE_CHECKING:
     from extract.api_keys import ApiKey
@@ -63,7 +62,7 @@ def list_keys(as_json: bool) -> None:
     with prepared(load_settings(), load_project(), "api-keys list") as connection:
         found = listed(connection)
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], default=lambda at: utc(at).isoformat(), indent=2))
+        print_json([asdict(each) for each in found])
     elif found:
         out.print(_table(found))
     else:

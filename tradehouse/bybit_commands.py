@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from extract.settings import load_settings
 from extract.warehouse import open_warehouse
-from tradehouse.output import PLAIN, out, utc
+from tradehouse.output import PLAIN, out, print_json, utc
 from tradehouse.source_commands import JSON, TEST_EVERY, TESTS, check_source, every_option, serve_source, sync_source
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def stats(bot: str | None, days: int | None, as_json: bool) -> None:
     except UnknownBotError as error:
         raise click.BadParameter(str(error), param_hint="--bot") from None
     if as_json:
-        click.echo(json.dumps(found.as_dict(), default=_plain, indent=2))
+        print_json(found.as_dict())
     else:
         _print_stats(found)
 
@@ -165,8 +164,3 @@ def _duration(seconds: float) -> str:
         if seconds >= length:
             return f"{int(seconds // length)}{unit} {int(seconds % length // part)}{smaller}"
     return f"{seconds:.1f}s"
-
-
-def _plain(value: object) -> str:
-    """Times in ISO form and UTC; amounts as text, exactly."""
-    return utc(value).isoformat() if isinstance(value, datetime) else str(value)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import click
 
 from extract.errors import LockHeldError, TradehouseError
+from extract.process_control import stopping_on_signals
 from extract.settings import load_project, load_settings
 from indicators.series import INSTRUMENT_TYPES
 from tradehouse.output import DONE, PARTIAL, err, out, progress
@@ -170,20 +169,15 @@ def _repeat(once: Callable[[threading.Event], int], interval: float, *, watch: b
     stop = threading.Event()
     if not watch:
         return once(stop)
-
-    def end(_: int, __: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
     told = ""
-    while not stop.is_set():
-        try:
-            once(stop)
-            told = ""
-        except (TradehouseError, LockHeldError) as error:
-            if str(error) != told:
-                err.print(f"{error}; trying again every {interval:g} s", markup=False)
-            told = str(error)
-        stop.wait(interval)
+    with stopping_on_signals(stop):
+        while not stop.is_set():
+            try:
+                once(stop)
+                told = ""
+            except (TradehouseError, LockHeldError) as error:
+                if str(error) != told:
+                    err.print(f"{error}; trying again every {interval:g} s", markup=False)
+                told = str(error)
+            stop.wait(interval)
     return DONE

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich import box
 from rich.console import Console
 from rich.progress import (
@@ -70,3 +72,12 @@ def print_outcome(outcome: Outcome[Any], *, tests: bool) -> None:
 def utc(moment: datetime) -> datetime:
     """The moment in UTC."""
     return moment.astimezone(timezone.utc)
+
+
+def print_json(content: object) -> None:
+    """Print what `--json` asks for: times in ISO form and UTC; amounts and dates as text, exactly."""
+    click.echo(json.dumps(content, default=_as_text, indent=2))
+
+
+def _as_text(value: object) -> str:
+    return utc(value).isoformat() if isinstance(value, datetime) else str(value)

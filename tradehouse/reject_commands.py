@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from extract.settings import load_project, load_settings
-from tradehouse.output import PLAIN, out, utc
+from tradehouse.output import PLAIN, out, print_json, utc
 
 if TYPE_CHECKING:
     from extract.rejects import OpenReject
@@ -45,8 +44,7 @@ def list_rejects(source: str | None, limit: int, as_json: bool) -> None:
         counts = count_open(connection, which)
         found = newest_open(connection, which, limit)
     if as_json:
-        rows = [asdict(each) | {"extracted_at": utc(each.extracted_at).isoformat()} for each in found]
-        click.echo(json.dumps({"open": counts, "rejects": rows}, indent=2))
+        print_json({"open": counts, "rejects": [asdict(each) for each in found]})
         return
     if found:
         out.print(_table(found))

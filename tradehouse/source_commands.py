@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ import click
 
 from extract.errors import LockHeldError
 from extract.settings import Settings, load_project, load_settings
-from tradehouse.output import DONE, PARTIAL, err, out, print_outcome, progress
+from tradehouse.output import DONE, PARTIAL, err, out, print_json, print_outcome, progress
 from tradehouse.registry import settings_classes, source_module
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def sync_source(name: str, command: str, *, tests: bool, as_json: bool, **option
                 outcome = runner.run(command, tests=tests, progress=report)
         except LockHeldError as held:
             if as_json:
-                click.echo(json.dumps({"success": True, "skipped": True, "message": str(held)}, indent=2))
+                print_json({"success": True, "skipped": True, "message": str(held)})
             raise
     print_run(outcome, tests=tests, as_json=as_json)
     sys.exit(DONE if outcome.ok else PARTIAL)
@@ -143,7 +142,7 @@ def print_run(outcome: Outcome[Any], *, tests: bool, as_json: bool) -> None:
     for name, message in outcome.transform.warned.items():
         err.print(f"warning: {name}: {message}", markup=False)
     if as_json:
-        click.echo(json.dumps(outcome.as_dict(), indent=2))
+        print_json(outcome.as_dict())
         return
     for note in outcome.reading.notes:
         out.print(note, markup=False)

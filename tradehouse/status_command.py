@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import datetime
 
@@ -14,7 +13,7 @@ from extract.settings import Project, load_project, load_settings
 from extract.warehouse import Warehouse, open_warehouse, redacted
 from serve.states import Problem, RunState, Status, SymbolState, TableState
 from serve.status import read_status
-from tradehouse.output import DONE, PARTIAL, PLAIN, out, utc
+from tradehouse.output import DONE, PARTIAL, PLAIN, out, print_json, utc
 
 NAMES_SHOWN, PROBLEMS_SHOWN, TEXT_WIDTH = 5, 12, 200
 
@@ -40,7 +39,7 @@ def status(as_json: bool, grace: int | None) -> None:
     with warehouse.reading("status") as connection:
         state = read_status(connection, project, project.grace_minutes if grace is None else grace)
     if as_json:
-        click.echo(json.dumps(state.as_dict(), default=lambda moment: utc(moment).isoformat(), indent=2))
+        print_json(state.as_dict())
     else:
         _print_status(state, project, warehouse)
     sys.exit(DONE if state.ok else PARTIAL)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +11,7 @@ from rich.text import Text
 from extract.settings import load, load_settings
 from extract.sources.upstox.plan import SEGMENTS
 from extract.warehouse import open_warehouse
-from tradehouse.output import PLAIN, out, utc
+from tradehouse.output import PLAIN, out, print_json, utc
 from tradehouse.source_commands import JSON, TEST_EVERY, TESTS, check_source, every_option, serve_source, sync_source
 
 if TYPE_CHECKING:
@@ -81,7 +79,7 @@ def status(as_json: bool) -> None:
     with open_warehouse(load_settings()).reading("upstox status") as connection:
         found = read_status(connection, SEGMENTS)
     if as_json:
-        click.echo(json.dumps(found.as_dict(), default=_plain, indent=2))
+        print_json(found.as_dict())
     else:
         _print_status(found)
 
@@ -99,7 +97,7 @@ def _plan(segments: tuple[str, ...], force: bool) -> DryRun:
 def _print_plan(plan: DryRun, *, as_json: bool) -> None:
     if as_json:
         fields = {"requests": plan.requests, "seconds": round(plan.seconds, 1), "is_whole": plan.is_whole}
-        click.echo(json.dumps({**fields, "calls": [call.description for call in plan.calls]}, indent=2))
+        print_json({**fields, "calls": [call.description for call in plan.calls]})
         return
     for call in plan.calls:
         out.print(call.description, markup=False)
@@ -133,8 +131,3 @@ def _duration(seconds: float) -> str:
     if seconds >= 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
-
-
-def _plain(value: object) -> str:
-    """Times in ISO form and UTC."""
-    return utc(value).isoformat() if isinstance(value, datetime) else str(value)
