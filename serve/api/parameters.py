@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -172,6 +173,12 @@ _PATH = {
 }
 
 
+def _unknown(what: str, name: str, names: Iterable[str]) -> ApiError:
+    """The error for a name that a list does not have."""
+    allowed = list(names)
+    return ApiError(400, f"unknown {what} {name[:40]!r}; allowed: {', '.join(allowed)}", allowed=allowed)
+
+
 def symbol_named(name: str, project: Project) -> str:
     """The symbol of this name, lower case.
 
@@ -180,8 +187,7 @@ def symbol_named(name: str, project: Project) -> str:
     """
     found = symbol_of(name.strip(), project.symbols)
     if found is None:
-        allowed = [symbol.upper() for symbol in project.symbols]
-        raise ApiError(400, f"unknown symbol {name[:40]!r}; allowed: {', '.join(allowed)}", allowed=allowed)
+        raise _unknown("symbol", name, map(str.upper, project.symbols))
     return found
 
 
@@ -193,8 +199,7 @@ def timeframe_named(name: str, project: Project, what: str = "timeframe") -> str
     """
     found = name.strip().upper()
     if found not in project.timeframes:
-        allowed = list(project.timeframes)
-        raise ApiError(400, f"unknown {what} {name[:40]!r}; allowed: {', '.join(allowed)}", allowed=allowed)
+        raise _unknown(what, name, project.timeframes)
     return found
 
 
@@ -218,8 +223,7 @@ def market_timeframe_named(name: str, project: Project) -> str:
     """
     found = name.strip().lower()
     if found not in project.market_timeframes:
-        allowed = list(project.market_timeframes)
-        raise ApiError(400, f"unknown timeframe {name[:40]!r}; allowed: {', '.join(allowed)}", allowed=allowed)
+        raise _unknown("timeframe", name, project.market_timeframes)
     return found
 
 

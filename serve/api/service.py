@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from extract.settings import Project
+from serve.api import schemas
 from serve.api.access import Access, Caller
 from serve.api.announcements import Announcement, Listener
 from serve.api.cache import Cache, Question
@@ -134,6 +136,19 @@ def cached(plan: Plan[Question]) -> Handler:
         return respond(request, answer.compressed, headers | _caching(caller, question.etag(answer.version)))
 
     return _named(endpoint, plan)
+
+
+def add_cached(to: APIRouter, tag: str, *routes: tuple[str, Plan[Question], dict[str, Any], type[BaseModel]]) -> None:
+    """Add endpoints whose answers are cached: path, plan, documented parameters, and the answer's model of each."""
+    for path, plan, parameters, model in routes:
+        to.add_api_route(
+            path,
+            cached(plan),
+            methods=["GET"],
+            responses=schemas.answers(model),
+            openapi_extra=parameters,
+            tags=[tag],
+        )
 
 
 def uncached(sql: Query, plan: Plan[tuple[Any, ...]]) -> Handler:

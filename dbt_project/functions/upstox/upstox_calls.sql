@@ -3,7 +3,7 @@ with
 clock as (
     select
         $1 - $4 as asked_before,
-        ($1 at time zone 'Asia/Kolkata')::date as today,
+        {{ india_day('$1') }} as today,
         ($1 at time zone 'Asia/Kolkata')::time as time_of_day
 ),
 
@@ -67,7 +67,7 @@ daily as (
 known as (
     select
         wanted.instrument_id, wanted.exchange, wanted.is_contract,
-        max((windows.asked_at at time zone 'Asia/Kolkata')::date) as until_day
+        max({{ india_day('windows.asked_at') }}) as until_day
     from wanted
     left join windows
         on windows.instrument_id = wanted.instrument_id and windows.timeframe = '1d' and windows.kind = 'history'

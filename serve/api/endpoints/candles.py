@@ -23,7 +23,7 @@ from serve.api.parameters import (
     symbol_named,
     timeframe_named,
 )
-from serve.api.service import Api, cached, router
+from serve.api.service import Api, add_cached, router
 from serve.api.versions import OHLC
 
 ROUTER = router()
@@ -144,7 +144,9 @@ def _require_confluence(api: Api, caller: Caller, symbol: str) -> None:
     require_symbol(caller, api.project, symbol)
 
 
-for path, plan, parameters, model in (
+add_cached(
+    ROUTER,
+    "candles",
     (  # the first to be tried: what is asked most
         "/api/indicators/{symbol}/{timeframe}",
         indicators,
@@ -156,12 +158,4 @@ for path, plan, parameters, model in (
     ("/api/confluence/{symbol}", confluence, At.documented("symbol"), schemas.Confluence),
     ("/api/confluence/{symbol}/compare", compare, Two.documented("symbol"), schemas.Comparison),
     ("/api/confluence/{symbol}/history", history, Span.documented("symbol"), schemas.History),
-):
-    ROUTER.add_api_route(
-        path,
-        cached(plan),
-        methods=["GET"],
-        responses=schemas.answers(model),
-        openapi_extra=parameters,
-        tags=["candles"],
-    )
+)

@@ -8,7 +8,7 @@ from serve.api import schemas
 from serve.api.access import Caller
 from serve.api.cache import Question
 from serve.api.parameters import MarketBars, Sought, instrument_named, market_timeframe_named, require
-from serve.api.service import Api, cached, router
+from serve.api.service import Api, add_cached, router
 from serve.api.versions import MARKET
 
 ROUTER = router()
@@ -46,7 +46,9 @@ def bars(api: Api, request: Request, caller: Caller) -> Question:
     )
 
 
-for path, plan, parameters, model in (
+add_cached(
+    ROUTER,
+    "market",
     ("/api/market/instruments", instruments, Sought.documented(), schemas.Instruments),
     (
         "/api/market/{instrument}/{timeframe}",
@@ -54,12 +56,4 @@ for path, plan, parameters, model in (
         MarketBars.documented("instrument", "market_timeframe"),
         schemas.MarketBars,
     ),
-):
-    ROUTER.add_api_route(
-        path,
-        cached(plan),
-        methods=["GET"],
-        responses=schemas.answers(model),
-        openapi_extra=parameters,
-        tags=["market"],
-    )
+)
