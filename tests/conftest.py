@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +35,10 @@ from tests.support.world import DATABASE, World, run_tradehouse
 
 USUAL_CAP = 10_000
 SMALL_CAP = 20
+STARTS: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
+    "embedded": embedded_postgres,
+    "debian": debian_postgres,
+}
 OF_THE_MARKET = ("upstox", "indicators")
 ALL_BUT_MT5 = ("bybit", "accounts", *OF_THE_MARKET)
 
@@ -140,9 +147,30 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     directory = tmp_path_factory.mktemp(request.param)
     if request.param == "debian" and not DEBIAN_BINARIES.exists():
         pytest.skip("Debian's PostgreSQL 15 is not installed")
-    start = embedded_postgres if request.param == "embedded" else debian_postgres
-    with start(directory / "postgres") as uri:
-        yield Server(request.param, uri, directory)
+    templates = set()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        templates = copy_built_server(request.param, tmp_path_factory.getbasetemp().parent, directory)
+    with STARTS[request.param](directory / "postgres") as uri:
+        yield Server(request.param, uri, directory, templates)
+
+
+def copy_built_server(name: str, shared: Path, directory: Path) -> set[str]:
+    """Copy a stopped server that has all templates into a worker's directory; return their names.
+
+    It takes 25 seconds to build, so the first worker does it for all, and the others wait.
+    """
+    built = shared / f"built-{name}"
+    with (shared / f"{built.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (built / "templates").exists():
+            built.mkdir()
+            with STARTS[name](built / "postgres") as uri:
+                server = Server(name, uri, built)
+                server.served_database()
+                server.rest_database()
+            (built / "templates").write_text(" ".join(server.templates))
+    subprocess.run(["cp", "-a", f"{built}/.", directory], check=True)  # keeps whose files they are
+    return {*(directory / "templates").read_text().split()}
 
 
 @pytest.fixture(scope="session")

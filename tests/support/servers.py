@@ -69,7 +69,24 @@ def timescaledb_binaries() -> Path | None:
 
 @contextmanager
 def debian_postgres(directory: Path, binaries: Path = DEBIAN_BINARIES, more_settings: str = "") -> Iterator[str]:
-    """A Postgres of Debian's, 15 if not told, on a loopback port: passwords required, TLS only, and New York time."""
+    """A Postgres of Debian's, 15 if not told, on a loopback port: passwords required, TLS only, and New York time.
+
+    The directory may hold one that was stopped, or its copy.
+    """
+    if not _is_debian(directory):
+        _make_debian_cluster(directory, binaries, more_settings)
+    port = free_port()
+    with (directory / "data/postgresql.conf").open("a") as settings:
+        settings.write(f"port = {port}\n")  # of several such lines the last one counts
+    uri = f"postgresql://postgres:{quote(DEBIAN_PASSWORD, safe='')}@127.0.0.1:{port}/{{database}}?sslmode=require"
+    _pg_ctl(directory, binaries, "start", "-w", "-s", "-l", str(directory / "log"))
+    try:
+        yield uri
+    finally:
+        _pg_ctl(directory, binaries, "stop", "-m", "fast")
+
+
+def _make_debian_cluster(directory: Path, binaries: Path, more_settings: str) -> None:
     data = directory / "data"
     user = _unprivileged_user(directory)
     password_file = directory / "password"
@@ -80,19 +97,12 @@ def debian_postgres(directory: Path, binaries: Path = DEBIAN_BINARIES, more_sett
         user, binaries / "initdb", "-D", str(data), "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password_file}"
     )
     _make_certificate(data, user)
-    port = free_port()
     with (data / "postgresql.conf").open("a") as settings:
         settings.write(
-            f"listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nssl = on\n"
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nssl = on\n"
             "timezone = 'America/New_York'\nfsync = off\n" + more_settings
         )
     (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
-    uri = f"postgresql://postgres:{quote(DEBIAN_PASSWORD, safe='')}@127.0.0.1:{port}/{{database}}?sslmode=require"
-    _start_debian(directory, binaries)
-    try:
-        yield uri
-    finally:
-        _run_as(user, binaries / "pg_ctl", "stop", "-D", str(data), "-m", "fast")
 
 
 def kill_server(directory: Path) -> None:
@@ -107,7 +117,7 @@ def start_again(directory: Path) -> None:
     while True:
         try:
             if _is_debian(directory):
-                _start_debian(directory, DEBIAN_BINARIES)
+                _pg_ctl(directory, DEBIAN_BINARIES, "start", "-w", "-s", "-l", str(directory / "log"))
             else:
                 embedded.start(directory.parent)
             return
@@ -121,10 +131,9 @@ def _is_debian(directory: Path) -> bool:
     return (directory / "data").exists()
 
 
-def _start_debian(directory: Path, binaries: Path) -> None:
+def _pg_ctl(directory: Path, binaries: Path, *arguments: str) -> None:
     data = directory / "data"
-    user = pwd.getpwuid(data.stat().st_uid)
-    _run_as(user, binaries / "pg_ctl", "start", "-w", "-s", "-D", str(data), "-l", str(directory / "log"))
+    _run_as(pwd.getpwuid(data.stat().st_uid), binaries / "pg_ctl", "-D", str(data), *arguments)
 
 
 def _unprivileged_user(directory: Path) -> pwd.struct_passwd:
