@@ -58,7 +58,7 @@ contracts as (
         wanted.segment,
         options.instrument_id
     from {{ all_rows_of(ref('option_master')) }} as options
-    inner join indices on options.underlying_key = indices.instrument_key
+    inner join {{ all_rows_of(ref('market_underlyings')) }} as chosen on options.underlying = chosen.symbol
     cross join unnest(array['fo_current', 'fo_historical']) as wanted (segment)
     where wanted.segment = any($1)
         and options.is_listed

@@ -307,3 +307,43 @@ def test_a_candle_that_cannot_be_used_is_a_reject_until_it_can(upstox_world: Ups
     world.sync("--force", "--segment", "indices_nse")
     assert world.query("select * from ops.rejected_instruments") == []
     assert world.tables() == before
+
+
+def test_the_contracts_of_a_chosen_share_are_read_and_its_time_among_the_underlyings_is_known(
+    upstox_world: UpstoxWorld,
+) -> None:
+    world = upstox_world
+    until = today() + timedelta(days=30)
+    fill(world.fake, months_ago(0))
+    world.fake.listing("NSE_FO|1000", months_ago(0))
+    world.sync()
+    segments = ("--segment", "equity", "--segment", "fo_current", "--segment", "fo_historical")
+    assert not [path for path in world.candle_requests() if "NSE_FO" in path]
+
+    world.execute("insert into market.market_underlyings values ('RELIANCE')")
+    plan = json.loads(world.call("upstox", "sync", *segments, "--force", "--dry-run", "--json", code=0).stdout)
+    world.sync(*segments, "--force")
+    assert {path.split("/")[3] for path in world.candle_requests() if "NSE_FO" in path} == {"NSE_FO|1000"}
+    planned = [call for call in plan["calls"] if "FUT" in call]
+    assert planned
+    assert all("RELIANCE 0 FUT" in call for call in planned)
+    of_contracts = [
+        part for each in world.status()["segments"] if each["segment"] == "fo_current" for part in each["parts"]
+    ]
+    assert [(part["underlying"], part["expiry_date"], part["without_candles"]) for part in of_contracts] == [
+        ("RELIANCE", str(until), 0)
+    ]
+
+    def underlyings() -> list[tuple[Any, ...]]:
+        return world.query("select instrument_key, first_seen, last_seen from market.fo_underlyings order by 1")
+
+    reliance, tcs = RELIANCE["instrument_key"], TCS["instrument_key"]
+    assert underlyings() == [(reliance, today(), None), (tcs, today(), None)]
+    world.fake.master("NSE", [NIFTY, RELIANCE, TCS, contract(1000, RELIANCE, until, "FUT")])
+    world.execute(
+        "update staging.upstox_parts set completed_at = completed_at - interval '1 day' where part like 'master%'"
+    )
+    world.sync(*segments, "--force")
+    assert underlyings() == [(reliance, today(), None), (tcs, today(), today())]
+    shares = next(each["parts"] for each in world.status()["segments"] if each["segment"] == "equity")
+    assert [part["instruments"] for part in shares] == [1]
