@@ -4,14 +4,15 @@
 attached SQLite table can drop rows (see DECISIONS.md), so it does not run here. `mt5.bars` unites the symbols' tables:
 symbol (lower case), timestamp and prices, in one snapshot of the file.
 
-No statement can write, for four independent reasons:
+No statement can write or read anything else, for four independent reasons:
 
 - both databases are attached READ_ONLY, and the Postgres session defaults to read-only transactions;
 - DuckDB has no access to files (`enable_external_access`) except the one parquet file to write, and its
   configuration is locked;
 - only single SELECT-like statements are accepted, so no COPY, ATTACH, LOAD, SET or CALL;
-- the plan of each statement is checked before it runs: functions that send SQL to a server (`postgres_execute` can
-  end its read-only transaction with a COMMIT) are found anywhere in it, and the statement does not run.
+- the syntax of each statement is checked before DuckDB binds it (serve/allowed_sql.py): tables are those of `mt5` and
+  `wh`, and functions that read files or send SQL to a server (`postgres_execute` can end its read-only transaction
+  with a COMMIT) do not run.
 """
 
 from __future__ import annotations
@@ -30,11 +31,9 @@ from extract.errors import QueryError, SourceError
 from extract.quoting import identifier, literal, printable
 from extract.settings import PRICES, Project, Settings, symbol_of
 from extract.warehouse import Warehouse, complaint
+from serve.allowed_sql import require_allowed
 
 FILE_ALIAS = "mt5_file"
-# Table functions that read attached data or nothing. No other table function runs.
-HARMLESS_FUNCTIONS = {"SQLITE_QUERY", "RANGE", "GENERATE_SERIES", "UNNEST", "REPEAT", "REPEAT_ROW"}
-HARMLESS_FUNCTIONS |= {"JSON_EACH", "JSON_TREE", "PRAGMA_TABLE_INFO", "PRAGMA_VERSION", "PRAGMA_DATABASE_SIZE"}
 TABLES = (
     "select database_name as database, schema_name as schema, table_name as name from duckdb_tables()"
     f" where not internal and database_name <> '{FILE_ALIAS}'"
@@ -50,7 +49,6 @@ JSON_COLUMNS = (
 CANDLE_RELATIONS = re.compile(
     r"\b(candles|candle_tables|sync_health|sync_symbols|rejected_bars|mt5\.bars)\b", re.IGNORECASE
 )
-HARMLESS_SCANS = {"POSTGRES_SCAN", "SQLITE_QUERY"}
 
 
 class Inspection:
@@ -139,9 +137,9 @@ class Inspection:
         if len(statements) != 1:
             raise QueryError(f"one statement is expected, {len(statements)} were given")
         if SHOWS_TABLES.fullmatch(statements[0]):
-            statements = [TABLES]
-        for plan in self._plan(statements[0]):
-            _refuse_functions(plan)
+            return TABLES
+        with self._one_line_errors():
+            require_allowed(self._session, statements[0])
         return statements[0]
 
     def _plan(self, statement: str) -> list[dict[str, Any]]:
@@ -298,22 +296,3 @@ def _scanned(plan: list[dict[str, Any]]) -> Iterator[str]:
         if node["name"].strip().upper() == "POSTGRES_SCAN":
             yield str(node["extra_info"].get("Table", ""))
         yield from _scanned(node["children"])
-
-
-def _refuse_functions(node: dict[str, Any]) -> None:
-    """Raise an error if a plan has a table function that is not known to be harmless.
-
-    The plan has the true names of functions, even for `query('from postgres_' || 'execute(…)')`.
-    """
-    name = node["name"].strip().upper()
-    function = str((node.get("extra_info") or {}).get("Function", name if name in HARMLESS_FUNCTIONS else "")).upper()
-    if name == "SQLITE_SCAN":
-        raise QueryError(
-            "DuckDB's own scan of SQLite tables can drop rows and does not run here: read mt5.<table> instead"
-        )
-    if function and function not in HARMLESS_FUNCTIONS and not function.startswith("DUCKDB_"):
-        raise QueryError(f"{function.lower()} does not run here: a query may only read tables of mt5 and wh")
-    if name.startswith(("POSTGRES_", "SQLITE_", "JSON_EXECUTE")) and name not in HARMLESS_SCANS:
-        raise QueryError(f"{name.lower()} does not run here: a query may only read tables of mt5 and wh")
-    for child in node["children"]:
-        _refuse_functions(child)
