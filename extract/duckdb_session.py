@@ -89,12 +89,12 @@ def lacks_shared_memory(path: Path) -> bool:
 
 
 def exact_text(column: str) -> str:
-    """SQL for SQLite: a quoted column as text from which the exact value can be read back.
+    """SQL for SQLite: the value of a quoted column as text from which the exact value can be read back.
 
     A real has 26 digits, because SQLite's own 17 are not always the nearest ones (large exponents come back one unit
     off). A blob becomes the literal x'…', which is neither a number nor JSON and so becomes a reject.
     """
     return (
         f"case typeof({column}) when 'real' then printf('%!.26g', {column})"
-        f" when 'blob' then 'x''' || hex({column}) || '''' else {column} end as {column}"
+        f" when 'blob' then 'x''' || hex({column}) || '''' else {column} end"
     )

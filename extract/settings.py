@@ -93,6 +93,11 @@ class Settings(EnvironmentSettings):
         description="How many newest rows a candle table keeps: 10,000 if not set. The warehouse keeps the number of "
         "its first run; `tradehouse warehouse max-rows` changes it.",
     )
+    max_value_bytes: int = Field(
+        default=1_000_000,
+        ge=1_000,
+        description="A longer value in the SQLite file is a reject, with its length and its first characters.",
+    )
     staging_rows_per_symbol: int = Field(
         default=10_000,
         ge=1_000,

@@ -271,7 +271,7 @@ def _type(declared: str) -> str:
 
 def _source(table: str, columns: dict[str, str], first: str = "") -> str:
     """The SELECT that SQLite runs: all values as exact text (see `exact_text`)."""
-    cells = ", ".join(exact_text(identifier(name)) for name in columns)
+    cells = ", ".join(f"{exact_text(identifier(name))} as {identifier(name)}" for name in columns)
     return f"select {first}{cells} from {identifier(table)}"
 
 

@@ -161,3 +161,47 @@ def test_a_bar_of_the_future_that_is_deleted_leaves_the_tables(world: World) -> 
     assert "1 changed" in printed
     world.check(kept)
     assert "0 changed" in world.sync()
+
+
+@pytest.mark.only_on("embedded")
+def test_a_huge_value_is_a_reject_with_its_length_and_beginning(world: World) -> None:
+    newest = MONDAY + 3 * M5
+    world.collector.write("EURUSD", series(MONDAY, 3))
+    world.collector.write("EURUSD", [bar(newest, zigzag='{"peaks":[]}', tema=1.5)])
+    world.collector.execute("update EURUSD set zigzag = hex(zeroblob(20000000)), hrma = 'x' || hex(zeroblob(600000))")
+    process = world.start("sync")
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, printed
+    assert " 8 rejected" in printed
+    assert used.ru_maxrss < 300_000, "SQLite may hold one value of 40 MB twice, DuckDB none"
+    assert world.query("select distinct column_name, reason, original from ops.rejected_rows order by 1") == [
+        ("hrma", "longer than MAX_VALUE_BYTES", "1200001 bytes: x" + "0" * 199),
+        ("zigzag", "longer than MAX_VALUE_BYTES", "40000000 bytes: " + "0" * 200),
+    ]
+    assert world.query("select tema, hrma, zigzag from eurusd_m5 order by timestamp desc limit 1") == [
+        (1.5, None, None)
+    ]
+
+    world.settings["MAX_VALUE_BYTES"] = "1000"
+    world.collector.write("EURUSD", [bar(newest + M5, zigzag='{"peaks":["' + "é" * 600 + '"]}')])
+    world.sync()
+    ((reason, original),) = world.query(
+        f"select reason, original from ops.rejected_rows where row_key = '{newest + M5}' and resolved_at is null"
+    )
+    assert (reason, original[:30]) == ("longer than MAX_VALUE_BYTES", '1214 bytes: {"peaks":["' + "é" * 7)
+
+
+@pytest.mark.only_on("embedded")
+@pytest.mark.parametrize("read", ["timestamp", "count(*) as timestamp"], ids=["endless rows", "no row"])
+def test_a_view_that_never_ends_fails_alone(world: World, read: str) -> None:
+    world.collector.drop("GBPUSD")
+    world.collector.execute(
+        "create view GBPUSD as with recursive numbers (timestamp) as"
+        f" (select 1 union all select timestamp + 1 from numbers) select {read} from numbers"
+    )
+    world.collector.write("EURUSD", series(MONDAY, 3))
+    assert "GBPUSD: view GBPUSD has not ended after 5 seconds" in world.sync(code=1)
+    assert world.query("select count(*) from staging.eurusd") == [(3,)]

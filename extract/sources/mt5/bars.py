@@ -13,7 +13,7 @@ from extract.quoting import literal
 from extract.records import Run
 from extract.rejects import REJECT_COLUMNS
 from extract.settings import Columns
-from extract.sources.mt5.file import Extraction, next_timestamp, read_file
+from extract.sources.mt5.file import LONG_VALUE, Extraction, next_timestamp, read_file
 from extract.sources.mt5.findings import fail_without_bars, find_withdrawn, withdraw
 from extract.sources.mt5.rejects import diff_rejects, resolve_rejects
 from extract.sources.mt5.symbols import bar_digest, record_symbols, relation
@@ -79,10 +79,12 @@ def extract(
     columns: Columns,
     since: Mapping[str, int | None],
     until: int | None = None,
+    longest: int = 1_000_000,
 ) -> Extraction:
     """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the session.
 
-    `until` (exclusive) leaves out later bars, and with them every row whose timestamp is not a number.
+    `until` (exclusive) leaves out later bars, and with them every row whose timestamp is not a number. A value of more
+    than `longest` bytes is a reject.
 
     This makes two tables in the session: `mt5_delta` (symbol and the columns, typed) and `mt5_rejects` (over
     REJECT_COLUMNS: the values that could not be typed). A symbol that cannot be read is `failed` in the outcome; the
@@ -91,7 +93,7 @@ def extract(
     Raises:
         SourceError: the file as a whole cannot be read.
     """
-    extraction = read_file(session, path, columns, since, until)
+    extraction = read_file(session, path, columns, since, until, longest)
     _type_values(session, columns)
     return extraction
 
@@ -145,7 +147,8 @@ def _collect_rejects(session: duckdb.DuckDBPyConnection, columns: Columns) -> No
         "create or replace temp table mt5_suspects as select * from mt5_keyed"
         f" where key is null or {' or '.join(unreadable.values())}"
     )
-    original = "replace({}, chr(0), '\\0')"
+    is_long = f"regexp_matches({{0}}, '^{LONG_VALUE}')"
+    original = f"case when {is_long} then substr({{0}}, 2) else replace({{0}}, chr(0), '\\0') end"
     whole_row = original.format("concat_ws(', ', timestamp, open, high, low, close)")
     selects = [
         f"select symbol, coalesce(timestamp, {whole_row}), 'timestamp',"
@@ -153,7 +156,8 @@ def _collect_rejects(session: duckdb.DuckDBPyConnection, columns: Columns) -> No
     ]
     reasons = dict.fromkeys(columns.numbers, "not a number") | dict.fromkeys(columns.texts, "contains a NUL character")
     selects += [
-        f"select symbol, key::varchar, '{name}', '{reasons[name]}', {original.format(name)}"
+        f"select symbol, key::varchar, '{name}', case when {is_long.format(name)} then 'longer than MAX_VALUE_BYTES'"
+        f" else '{reasons[name]}' end, {original.format(name)}"
         f" from mt5_suspects where key is not null and {condition}"
         for name, condition in unreadable.items()
     ]

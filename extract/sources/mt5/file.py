@@ -8,8 +8,10 @@ miss some of the rows written together and drop the newest one (see DECISIONS.md
 from __future__ import annotations
 
 import re
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +22,11 @@ from extract.duckdb_session import exact_text, lacks_shared_memory, require_sqli
 from extract.errors import SourceBusyError, SourceError
 from extract.quoting import identifier, literal, printable
 from extract.settings import Columns, symbol_of
+
+VIEW_SECONDS = 5
+KEPT_CHARACTERS = 200
+LONG_VALUE = r"\x00[0-9]+ bytes: "
+"""How a value that is too long begins in `mt5_raw`, as a regular expression: NUL, its length; its beginning follows."""
 
 
 @dataclass
@@ -93,12 +100,14 @@ def read_file(
     path: Path,
     columns: Columns,
     since: Mapping[str, int | None],
-    until: int | None = None,
+    until: int | None,
+    longest: int,
 ) -> Extraction:
     """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the table `mt5_raw`.
 
     `until` (exclusive) leaves out later bars, and with them every row whose timestamp is not a number. A symbol that
-    cannot be read is `failed` in the outcome; the others are still read.
+    cannot be read is `failed` in the outcome; the others are still read. Of a value of more than `longest` bytes only
+    its length and its beginning come, as `LONG_VALUE` says.
 
     Raises:
         SourceError: the file as a whole cannot be read.
@@ -107,7 +116,7 @@ def read_file(
     with _attached(session, path):
         extraction, tables = _find_tables(session, path, columns, list(since))
         extraction.modified_at = modified
-        selects = {symbol: _select(symbol, table, columns, since[symbol], until) for symbol, table in tables.items()}
+        selects = {name: _select(name, table, columns, since[name], until, longest) for name, table in tables.items()}
         _read(session, path, selects, extraction)
         for symbol in selects:
             outcome = extraction.outcomes[symbol]
@@ -171,7 +180,8 @@ def _find_tables(
     outcomes = {symbol: SymbolOutcome(symbol) for symbol in symbols}
     candidates: dict[str, list[str]] = {}
     ignored = []
-    for table in _table_names(session, path):
+    names = _table_names(session, path)
+    for table in names:
         symbol = symbol_of(table, symbols)
         if symbol is None:
             ignored.append(table)
@@ -194,23 +204,40 @@ def _find_tables(
         else:
             tables[symbol] = chosen[0]
     extraction = Extraction(outcomes, columns, sorted(map(printable, ignored)))
+    for symbol, table in list(tables.items()):
+        if names[table] == "view" and not _ends(path, table):
+            del tables[symbol]
+            outcomes[symbol].status = "failed"
+            outcomes[symbol].error = f"view {table} has not ended after {VIEW_SECONDS} seconds"
     return extraction, _complete(session, path, extraction, tables)
 
 
-def _table_names(session: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
-    """Names of the file's tables and views; bytes that are not UTF-8 become escapes, so they match no symbol."""
+def _ends(path: Path, view: str) -> bool:
+    """Whether a view can be read within `VIEW_SECONDS`; DuckDB cannot interrupt SQLite, and would wait for ever."""
+    deadline = time.monotonic() + VIEW_SECONDS
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as connection,
+    ):
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        connection.execute(f"select count(*) from {identifier(view)}").fetchall()
+    return time.monotonic() <= deadline  # reading the symbol's bars reports any other fault
+
+
+def _table_names(session: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
+    """Tables and views of the file and which of the two each is; bytes that are no UTF-8 become escapes."""
     try:
         # as hex, because DuckDB rejects the whole result for one such byte
         found = _sqlite(
             session,
-            "select hex(name) as name from sqlite_master"
+            "select hex(name) as name, type from sqlite_master"
             " where type in ('table', 'view') and name not like 'sqlite\\_%' escape '\\'",
         )
     except duckdb.Error as error:
         if _is_locked(error):
             raise _locked(error, path) from None
         raise SourceError(f"SQLITE_PATH: {path} cannot be read: {_reason(error, path)}") from None
-    return [bytes.fromhex(name).decode("utf-8", "backslashreplace") for (name,) in found]
+    return {bytes.fromhex(name).decode("utf-8", "backslashreplace"): kind for name, kind in found}
 
 
 def _complete(
@@ -261,15 +288,21 @@ def _read(session: duckdb.DuckDBPyConnection, path: Path, selects: Mapping[str, 
         extraction.outcomes[symbol].rows_read = rows
 
 
-def _select(symbol: str, table: str, columns: Columns, since: int | None, until: int | None) -> str:
+def _select(symbol: str, table: str, columns: Columns, since: int | None, until: int | None, longest: int) -> str:
     """The SELECT that SQLite runs: every value as text."""
     key, *values = map(identifier, columns.names)
     cells = [
         # a whole number stored as real becomes an integer: with 26 digits 1736121600.0 would be 1736121599.99…
         f"case when typeof({key}) = 'real' and {key} = cast({key} as integer) then cast({key} as integer)"
-        f" else {key} end as {key}"
+        f" else {key} end"
     ]
     cells += [exact_text(name) for name in values]
+    size = "length(cast({} as blob))"  # known without counting, and the cast copies nothing
+    cells = [
+        f"case when typeof({name}) in ('text', 'blob') and {size.format(name)} > {longest} then char(0) ||"
+        f" {size.format(name)} || ' bytes: ' || substr({name}, 1, {KEPT_CHARACTERS}) else {cell} end as {name}"
+        for name, cell in zip((key, *values), cells, strict=True)
+    ]
     select = f"select {literal(symbol)} as symbol, {', '.join(cells)} from {identifier(table)}"
     if until is not None:
         return f'{select} where "timestamp" >= {since or 0} and "timestamp" < {until}'

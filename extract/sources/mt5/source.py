@@ -74,7 +74,9 @@ class Mt5Source(Source[Mt5Reading]):
         )
         columns = self._project.columns
         try:
-            extraction: Extraction = retrying(bars.extract, run.duckdb, self.path, columns, since, until)
+            extraction: Extraction = retrying(
+                bars.extract, run.duckdb, self.path, columns, since, until, self._settings.max_value_bytes
+            )
         except SourceBusyError as busy:
             return Extraction({}, columns, error=str(busy))
         return extraction
