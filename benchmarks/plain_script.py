@@ -150,8 +150,10 @@ def read_rows(source: sqlite3.Connection, symbol: str, since: int) -> list[Row]:
 def clean_row(row: sqlite3.Row) -> Row | None:
     """Return the row with every value Postgres cannot or should not hold as None; None for a bad price."""
     clean = dict(row)
-    for column in (*PRICES, *AVERAGES):
+    for column in PRICES:
         clean[column] = clean_number(clean[column])
+    for column in AVERAGES:
+        clean[column] = clean_number(clean[column]) or None  # 0 is those indicators' "no value"
     if any(clean[column] is None for column in PRICES):
         return None
     for column in JSONS:

@@ -10,7 +10,7 @@ from typing import Any
 DAY = 1440
 PRICES = ("open", "high", "low", "close")
 KINDS = ("price", "number", "json")
-FIELDS = {"name", "kind", "description", "dynamic"}
+FIELDS = {"name", "kind", "description", "dynamic", "zero_is_empty"}
 NAME = re.compile(r"[a-z][a-z0-9_]{0,50}")
 SYMBOL = re.compile(r"[a-z][a-z0-9]{0,30}")  # no underscore: the names of other sources' tables in staging have one
 # Columns that the tables, the staging views or the view over all tables already have.
@@ -64,7 +64,7 @@ def _faults_of_timeframes(timeframes: Mapping[Any, Any]) -> Iterator[str]:
 def _faults_of_columns(columns: list[Any]) -> Iterator[str]:
     for column in columns:
         if not isinstance(column, dict) or not {"name", "kind", "description"} <= set(column) <= FIELDS:
-            yield f"column {column!r}: expected name, kind, description, and dynamic if need be"
+            yield f"column {column!r}: expected name, kind, description, and dynamic or zero_is_empty if need be"
             return
     for column in columns:
         name, kind = column["name"], column["kind"]
@@ -80,6 +80,10 @@ def _faults_of_columns(columns: list[Any]) -> Iterator[str]:
             yield f"column {name!r}: dynamic is {column['dynamic']!r}; expected true or false"
         elif column.get("dynamic") and kind == "price":
             yield f"column {name!r}: a price cannot be dynamic"
+        if column.get("zero_is_empty", False) not in (True, False):
+            yield f"column {name!r}: zero_is_empty is {column['zero_is_empty']!r}; expected true or false"
+        elif column.get("zero_is_empty") and kind != "number":
+            yield f"column {name!r}: only a number can be zero_is_empty, and its kind is {kind!r}"
     names = [column["name"] for column in columns]
     yield from (f"column {name!r} is listed {count} times" for name, count in _repeated(names))
     yield from (f"column {price!r} is missing" for price in PRICES if price not in names)

@@ -199,12 +199,14 @@ class Column:
         kind: `price`, `number` or `json`.
         description: what it holds.
         dynamic: whether a candle table keeps it on its newest row only.
+        zero_is_empty: whether 0.0 means that the indicator has no value.
     """
 
     name: str
     kind: str
     description: str
     dynamic: bool = False
+    zero_is_empty: bool = False
 
 
 @dataclass(frozen=True)

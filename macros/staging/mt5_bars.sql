@@ -11,7 +11,7 @@ select
     {% if column.kind == 'json' %}
     {{ repaired_json(column.name) }} as {{ column.name }},
     {% elif column.kind == 'number' %}
-    case when {{ is_number(column.name) }} then {{ column.name }} end as {{ column.name }},
+    case when {{ is_number(column.name) }}{{ ' and ' ~ column.name ~ ' <> 0' if column.zero_is_empty }} then {{ column.name }} end as {{ column.name }},
     {% else %}
     {{ column.name }},
     {% endif %}

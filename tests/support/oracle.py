@@ -172,8 +172,10 @@ def _candles(bars: Mapping[int, _Bar], cap: int) -> dict[str, dict[datetime, Can
 
 def _candle(bar: _Bar, *, dynamic: bool) -> Candle:
     values: dict[str, Any] = dict(zip(COLUMNS, bar.values, strict=True))
-    for column in PRICES + AVERAGES:
+    for column in PRICES:
         values[column] = number(values[column])
+    for column in AVERAGES:
+        values[column] = number(values[column]) or None  # an average of prices is never 0: that is "no value"
     for column in JSON_COLUMNS:
         values[column] = json_value(values[column]) if dynamic or column not in DYNAMIC else None
     return Candle(**values)

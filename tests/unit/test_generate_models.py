@@ -105,6 +105,12 @@ BAD = [
     ("{name: tema, kind: number,", "{name: tema, kind: price,", "column 'tema': kind is 'price'"),
     ("{name: close, kind: price,", "{name: last, kind: number,", "column 'close' is missing"),
     ("{name: tema, kind: number,", "{title: tema, kind: number,", "column {'title': 'tema'"),
+    (
+        "tema, kind: number, zero_is_empty: true",
+        "tema, kind: number, zero_is_empty: 'yes'",
+        "column 'tema': zero_is_empty is 'yes'",
+    ),
+    ("{name: zigzag, kind: json,", "{name: zigzag, kind: json, zero_is_empty: true,", "column 'zigzag': only a number"),
 ]
 
 

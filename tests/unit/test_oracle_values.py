@@ -90,6 +90,12 @@ def test_a_number_is_read_as_a_double(collector: Collector, column: str) -> None
     assert [getattr(candle, column) for candle in candles] == list(NUMBERS.values())
 
 
+@pytest.mark.parametrize(("column", "read"), [("open", 0.0), ("tema", None), ("hrma", None), ("smma", None)])
+def test_zero_is_a_price_and_no_average(collector: Collector, column: str, read: float | None) -> None:
+    candles = landed(collector, column, [0, 0.0, -0.0, "0", "0.0"])
+    assert [getattr(candle, column) for candle in candles if candle] == [read] * 5
+
+
 @pytest.mark.parametrize("column", ["open", "high", "low", "close"])
 def test_a_price_that_is_no_number_rejects_the_row(collector: Collector, column: str) -> None:
     *candles, good = landed(collector, column, [*NO_NUMBERS, 1.5])

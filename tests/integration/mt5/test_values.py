@@ -39,12 +39,12 @@ def test_unusable_prices_leave_the_bar_out(world: World) -> None:
 
 
 def test_unreadable_indicator_values_are_null_and_the_rest_of_the_row_lands(world: World) -> None:
-    bad = [EMPTY_VALUE, float("inf"), float("-inf"), "abc", b"\x01", None]
+    bad = [EMPTY_VALUE, float("inf"), float("-inf"), "abc", b"\x01", None, 0.0, -0.0, 0, "0"]
     rows = [bar(MONDAY + i * 300, tema=value, hrma=value, smma=value) for i, value in enumerate(bad)]
     world.collector.write("EURUSD", rows)
     world.sync_and_check()
     assert world.query("select count(*), count(tema), count(hrma), count(smma), count(zigzag) from eurusd_m5") == [
-        (6, 0, 0, 0, 6)
+        (10, 0, 0, 0, 10)
     ]
     rejected = world.query("select original, count(*) from ops.rejected_bars group by original order by original")
     assert rejected == [("abc", 3), ("x'01'", 3)]
