@@ -1,0 +1,186 @@
+"""The collector in a stand-in terminal: what its rounds write, and what they bear."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.integration.collector.conftest import WEDNESDAY
+from tests.support.mql5.checks import TABLES, check, expected_rows, query, stored_rows
+from tests.support.mql5.expected import COLUMNS_OF, differences
+from tests.support.mql5.terminal import INDICATORS, ROOT, Terminal
+
+SCHEMA = ROOT / "sql" / "sqlite_schema.sql"
+TEXTS = "fractals || horizontal_trendlines || diagonal_trendlines || momentum_candles || keltner_channels || zigzag"
+
+
+def without(rows: dict[int, dict[str, object]], *indicators: str) -> dict[int, dict[str, object]]:
+    """The rows with nothing in the columns of some indicators."""
+    empty = {column: None for indicator in indicators for column in COLUMNS_OF[indicator]}
+    return {time: row | empty for time, row in rows.items()}
+
+
+def test_the_file_holds_what_the_market_had(terminal: Terminal) -> None:
+    journal = terminal.run()
+    expected = check(terminal)
+    assert all(len(rows) == 602 for rows in expected.values())  # two bars have opened since the start
+    # the bar that was forming at the start has closed, and the one at the stop is half done
+    assert max(expected["EURUSD"]) == WEDNESDAY + 300
+    # empty values of all kinds were there, and are NULL: 0.0 and NaN of the averages, 0.0 of the bands
+    averages = "sum(tema is null), sum(tema = 0), sum(abs(tema) > 1e300), sum(keltner_channels is null)"
+    (nulls, zeros, huge, bands) = query(terminal, f"select {averages} from EURUSD")[0]
+    assert (nulls > 30, zeros, huge, bands >= 20) == (True, 0, 0, True)
+    texts = [text for (text,) in query(terminal, f"select {TEXTS} from EURUSD where keltner_channels is not null")]
+    assert not [text for text in texts if '":]' in text or "inf" in text or "nan" in text]
+    assert any('":[]' in text for text in texts)
+    assert max(len(digits) for text in texts for digits in re.findall(r"\d+", text)) == 10  # a time
+    assert query(terminal, "pragma journal_mode") == [("wal",)]
+    assert "trading_data.db is open, journal mode wal" in journal
+    # an indicator is made once for a symbol, not in each round
+    assert re.findall(r"iCustom \S+ (\d+)", journal) == ["1"] * 18
+    assert not list((terminal.directory / "files").iterdir())
+
+
+def test_tables_have_the_columns_of_the_project_s_schema(terminal: Terminal) -> None:
+    with closing(sqlite3.connect(terminal.file)) as connection:
+        connection.execute("create table EURUSD (timestamp integer primary key, open real not null,"
+                           " high real not null, low real not null, close real not null, old text)")  # fmt: skip
+        connection.execute("insert into EURUSD values (0, 1, 1, 1, 1, 'kept')")
+        connection.commit()
+    terminal.run(stop=WEDNESDAY + 5)
+    with closing(sqlite3.connect(":memory:")) as schema:
+        schema.executescript(SCHEMA.read_text(encoding="utf-8"))
+        columns = "select name, lower(type), \"notnull\", pk from pragma_table_info('{}')"
+        for table in ("GBPUSD", "XAUUSD"):
+            assert query(terminal, columns.format(table)) == schema.execute(columns.format(table)).fetchall()
+        # an older table gains what it lacks, and keeps what it has
+        names = [name for name, *_ in query(terminal, columns.format("EURUSD"))]
+        assert set(names) == {"old", *(name for name, *_ in schema.execute(columns.format("EURUSD")))}
+    assert query(terminal, "select old from EURUSD where timestamp = 0") == [("kept",)]
+    assert query(terminal, "select name from sqlite_master where type = 'table' order by name") == [
+        ("EURUSD",), ("GBPUSD",), ("XAUUSD",)]  # fmt: skip
+
+
+def test_a_terminal_that_was_away_catches_up(terminal: Terminal) -> None:
+    terminal.run()
+    forming = query(terminal, f"select close from EURUSD where timestamp = {WEDNESDAY + 300}")
+    later = WEDNESDAY + 6 * 3600
+    terminal.run(start=later, stop=later + 90)
+    check(terminal)
+    assert query(terminal, f"select close from EURUSD where timestamp = {WEDNESDAY + 300}") != forming
+    # no more than the input says: what lies before stays away
+    newest = later + 86_400
+    terminal.run(start=newest, stop=newest + 90, input_MaxCatchUpBars=20)
+    expected, found = expected_rows(terminal)["EURUSD"], stored_rows(terminal)["EURUSD"]
+    bars = sorted(expected)
+    written = [time for time in bars if time <= later or time in bars[-20:]]
+    assert differences({time: expected[time] for time in written}, found | {later: expected[later]}) == []
+    assert sorted(found) == written
+
+
+def test_missing_indicators_leave_their_columns_empty_and_are_named_once(terminal: Terminal) -> None:
+    journal = terminal.run(absent=f"{INDICATORS['keltner']},{INDICATORS['fractals']}", input_ZigzagName="")
+    for table, rows in expected_rows(terminal).items():
+        assert differences(without(rows, "keltner", "fractals", "zigzag"), stored_rows(terminal)[table]) == []
+    for name in TABLES:
+        said = re.findall(rf"^{re.escape(name)}: indicator '(.+)' cannot be created, error 4802", journal, re.MULTILINE)
+        assert sorted(said) == sorted([INDICATORS["keltner"], INDICATORS["fractals"]])
+    assert journal.count("terminal: iCustom Keltner") == len(TABLES)  # asked for once a symbol
+
+
+@pytest.mark.parametrize("kind", ["short", "failing"])
+def test_a_late_indicator_is_waited_for_where_there_is_much_to_write(terminal: Terminal, kind: str) -> None:
+    late = {kind: INDICATORS["momentum"], f"{kind}_until": WEDNESDAY + 150}
+    terminal.run(**late, stop=WEDNESDAY + 145)
+    assert query(terminal, "select count(*) from EURUSD") == [(0,)]
+    terminal.run(**late)
+    check(terminal)
+
+
+def test_an_indicator_that_stays_late_holds_nothing_up(terminal: Terminal) -> None:
+    late = {"failing": INDICATORS["averages"], "failing_until": WEDNESDAY + 900}
+    journal = terminal.run(**late, stop=WEDNESDAY + 600)
+    for table, rows in expected_rows(terminal).items():
+        assert differences(without(rows, "averages"), stored_rows(terminal)[table]) == []
+    assert journal.count(f"indicator '{INDICATORS['averages']}' is not calculated") == len(TABLES)
+    # a service that runs on writes the columns once they are there, for all the bars that lack them
+    terminal.file.unlink()
+    terminal.run(**late, stop=WEDNESDAY + 1000)
+    check(terminal)
+
+
+def test_a_late_indicator_does_not_empty_what_is_there(terminal: Terminal) -> None:
+    terminal.run()
+    later = WEDNESDAY + 1200
+    terminal.run(start=later, stop=later + 90, failing=INDICATORS["zigzag"], failing_until=later + 90)
+    for table, rows in expected_rows(terminal).items():
+        new = {time: row for time, row in rows.items() if time > WEDNESDAY + 300}
+        old = {time: row for time, row in rows.items() if time < WEDNESDAY + 300}
+        found = stored_rows(terminal)[table]
+        assert len(new) == 3
+        assert differences(old | without(new, "zigzag"), {time: found[time] for time in [*old, *new]}) == []
+        assert found[WEDNESDAY + 300]["zigzag"] is not None
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 20, 40, 42, 90])
+def test_a_bar_that_opens_between_two_calls_shifts_nothing(terminal: Terminal, call: int) -> None:
+    terminal.run(jump_at_copy=call)
+    check(terminal)
+
+
+def test_a_file_that_is_held_is_tried_again(terminal: Terminal) -> None:
+    terminal.run(stop=WEDNESDAY + 5)
+    with closing(sqlite3.connect(terminal.file, isolation_level=None)) as holder:
+        holder.execute("begin immediate")
+        # the stop comes while SQLite waits: the terminal would kill a service that runs on for three seconds
+        journal = terminal.run(start=WEDNESDAY + 60, stop=WEDNESDAY + 62)
+        assert "EURUSD: nothing is written, error 5605, another program holds the file; it is tried again" in journal
+        running = terminal.start(start=WEDNESDAY + 60, stop=WEDNESDAY + 600)
+        for line in running.stdout or ():
+            if "is open" in line:
+                break
+        holder.execute("commit")
+        assert running.wait(timeout=60) == 0
+    check(terminal)
+
+
+def test_a_full_disk_is_told_once_and_nothing_is_lost(terminal: Terminal) -> None:
+    journal = terminal.run(fail_code=5613, fail_from=WEDNESDAY + 60, fail_until=WEDNESDAY + 400)
+    for name in TABLES:
+        assert journal.count(f"{name}: nothing is written, error 5613, the disk is full; it is tried again") == 1
+    check(terminal)
+
+
+def test_a_terminal_without_connection_or_bars_waits(terminal: Terminal) -> None:
+    journal = terminal.run(connected_from=WEDNESDAY + 100, rates_from=WEDNESDAY + 200)
+    assert journal.count("the time of the trade server is not known yet") == 1
+    assert journal.count("the terminal has no bars yet") == len(TABLES)
+    check(terminal)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("DatabaseName", r"C:\MT5Data\trading_data.db", "a terminal opens files below MQL5\\Files"),
+        ("DatabaseName", "/srv/trading_data.db", "a terminal opens files below MQL5\\Files"),
+        ("DatabaseName", r"..\trading_data.db", "a terminal opens files below MQL5\\Files"),
+        ("ServerUtcOffset", "2h", "give auto, or minutes"),
+        ("ServerUtcOffset", "900", "give auto, or minutes"),
+        ("IntervalSeconds", "0", "have to be at least 1"),
+        ("SymbolList", "DAX40", "DAX40: none of the project's symbols"),
+    ],
+)
+def test_an_input_that_cannot_be_right_is_one_line(terminal: Terminal, setting: str, value: str, told: str) -> None:
+    journal = terminal.run(**{f"input.{setting}": value})
+    assert told in journal
+    assert "is open" not in journal
+    assert not terminal.file.exists()
+
+
+def test_the_file_can_be_the_terminal_s_own(terminal: Terminal) -> None:
+    terminal.run(input_CommonFolder="false", input_DatabaseName="mine.db", stop=WEDNESDAY + 5)
+    assert (terminal.directory / "files" / "mine.db").exists()
+    assert not terminal.file.exists()
