@@ -35,9 +35,9 @@ def copy(tmp_path: Path) -> Path:
     left_out = shutil.ignore_patterns("target", "logs", "__pycache__")
     for part in ("dbt_project", "macros"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=left_out)
-    for part in (Path("sql") / "sqlite_schema.sql", Path("collector") / "mql5" / "Include" / "ProjectLists.mqh"):
-        (tmp_path / part.parent).mkdir(parents=True)
-        shutil.copyfile(ROOT / part, tmp_path / part)
+    for file in (Path("sql") / "sqlite_schema.sql", Path("collector") / "mql5" / "Include" / "ProjectLists.mqh"):
+        (tmp_path / file.parent).mkdir(parents=True)
+        shutil.copyfile(ROOT / file, tmp_path / file)
     return tmp_path
 
 
@@ -76,7 +76,8 @@ def test_a_symbol_a_timeframe_and_a_column_are_one_line_each(copy: Path) -> None
     change(copy, "  symbols:\n", "  symbols:\n    - us500\n")
     change(copy, LISTED_TIMEFRAMES, LISTED_TIMEFRAMES[:-1] + ", M1: 1}")
     change(copy, "  candle_columns:\n", "  candle_columns:\n    - {name: vwap, kind: number, description: VWAP.}\n")
-    files = (len(OTHERS) + 2) * (len(TIMEFRAMES) + 2) + 6  # tables and a view a symbol, four of YAML, the SQLite schema, the collector's lists
+    # tables and a view a symbol, four of YAML, the SQLite schema, the collector's lists
+    files = (len(OTHERS) + 2) * (len(TIMEFRAMES) + 2) + 6
     assert run(copy).stdout.startswith(f"{files} generated files")
     candles = copy / "dbt_project" / "models" / "marts" / "candles"
     assert "timeframe='M1'" in (candles / "us500" / "us500_m1.sql").read_text()

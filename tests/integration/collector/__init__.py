@@ -1,0 +1,1 @@
+"""The collector's MQL5 sources, compiled against a stand-in terminal."""

@@ -66,7 +66,7 @@ def markets(dump: Path) -> dict[str, tuple[int, list[MarketBar]]]:
         for indicator, count in COUNTS.items():
             buffers[indicator] = tuple(values[place : place + count])
             place += count
-        bars.append(MarketBar(int(utc), int(server), *values[:4], buffers))
+        bars.append(MarketBar(int(utc), int(server), values[0], values[1], values[2], values[3], buffers))
     return found
 
 
@@ -80,6 +80,7 @@ class Expected:
     def __init__(self, bars: Sequence[MarketBar], digits: int) -> None:
         self._bars = bars
         self._digits = digits
+        self._scores: dict[int, float | None] = {}
 
     def rows(self, first: int = 0) -> dict[int, Row]:
         """Bar open in UTC -> the row of each bar from the one at `first` on."""
@@ -88,12 +89,18 @@ class Expected:
     def _row(self, place: int) -> Row:
         bar = self._bars[place]
         _, smma, hrma, tema = bar.buffers["averages"]
-        row = {"open": bar.open, "high": bar.high, "low": bar.low, "close": bar.close}
-        row |= {"tema": tema, "hrma": hrma, "smma": smma}
-        for name in ("tema", "hrma", "smma"):
-            row[name] = row[name] if _has(row[name]) else None
-        return row | {
-            "fractals": {"peaks": self._points("fractals", (0, 2), place), "bottoms": self._points("fractals", (1, 3), place)},
+        return {
+            "open": bar.open,
+            "high": bar.high,
+            "low": bar.low,
+            "close": bar.close,
+            "tema": tema if _has(tema) else None,
+            "hrma": hrma if _has(hrma) else None,
+            "smma": smma if _has(smma) else None,
+            "fractals": {
+                "peaks": self._points("fractals", (0, 2), place),
+                "bottoms": self._points("fractals", (1, 3), place),
+            },
             "horizontal_trendlines": {
                 **{f"peak_{n}": self._line("fractals", 3 + n, place, level=True) for n in (1, 2, 3)},
                 **{f"bottom_{n}": self._line("fractals", 6 + n, place, level=True) for n in (1, 2, 3)},
@@ -105,7 +112,7 @@ class Expected:
             "momentum_candles": self._momentum(place),
             "keltner_channels": self._bands(bar),
             "zigzag": {"peaks": self._points("zigzag", (0,), place), "bottoms": self._points("zigzag", (1,), place)},
-        }  # fmt: skip
+        }
 
     def _window(self, place: int) -> Iterator[int]:
         """The places a bar looks back at, the newest first."""
@@ -118,12 +125,14 @@ class Expected:
         return {"time": self._bars[place].utc, "price": self._price(value)}
 
     def _points(self, indicator: str, buffers: Sequence[int], place: int) -> list[Row]:
-        found = []
+        found: list[Row] = []
         for at in self._window(place):
             values = [value for buffer in buffers if _has(value := self._bars[at].buffers[indicator][buffer])]
             if values:
-                found.append(self._point(at, values[0]))
-        return found[:LISTED][::-1]
+                found.insert(0, self._point(at, values[0]))
+            if len(found) == LISTED:
+                break
+        return found
 
     def _line(self, indicator: str, buffer: int, place: int, *, level: bool = False) -> list[Row]:
         run: list[tuple[int, float]] = []
@@ -137,12 +146,14 @@ class Expected:
         return [self._point(at, value) for at, value in ends]
 
     def _momentum(self, place: int) -> list[Row]:
-        found = []
+        found: list[Row] = []
         for at in self._window(place):
             kind = self._bars[at].buffers["momentum"][4]
             if kind in (1, 2, 4, 5):
-                found.append({"time": self._bars[at].utc, "type": int(kind), "zscore": self._score(at)})
-        return found[:LISTED][::-1]
+                found.insert(0, {"time": self._bars[at].utc, "type": int(kind), "zscore": self._score(at)})
+            if len(found) == LISTED:
+                break
+        return found
 
     def _score(self, place: int) -> float | None:
         value = self._bars[place].buffers["momentum"][6]
@@ -150,8 +161,10 @@ class Expected:
             return round(value, 4)
         if place + 1 < SCORED:
             return None
-        bodies = [abs(bar.close - bar.open) for bar in self._bars[place + 1 - SCORED : place + 1]]
-        return round((bodies[-1] - statistics.fmean(bodies)) / statistics.stdev(bodies), 4)
+        if place not in self._scores:
+            bodies = [abs(bar.close - bar.open) for bar in self._bars[place + 1 - SCORED : place + 1]]
+            self._scores[place] = round((bodies[-1] - statistics.fmean(bodies)) / statistics.stdev(bodies), 4)
+        return self._scores[place]
 
     def _bands(self, bar: MarketBar) -> Row | None:
         values = [self._price(value) if _has(value) else None for value in bar.buffers["keltner"]]

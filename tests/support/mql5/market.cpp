@@ -154,7 +154,7 @@ double buffer_value(const std::string &symbol, int indicator, int buffer, const 
     return place < 20 || chance % 200 == 0 ? 0.0 : bar.close + level * 0.001 * (4.5 - buffer);
   case AVERAGES:
     if (place < 30 || chance % 100 == 0)
-      return chance % 4 == 0 ? NAN_VALUE : 0.0;
+      return chance % 4 == 0 ? NAN_VALUE : chance % 4 == 1 ? EMPTY_VALUE : 0.0;
     return bar.close * (1 + 0.0001 * (buffer + 1));
   default:
     return chance % 13 ? 0.0 : (buffer ? bar.low : bar.high);

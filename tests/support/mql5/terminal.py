@@ -118,7 +118,7 @@ class Terminal:
         """The market as it was when the service committed last."""
         return self.directory / "market.txt"
 
-    def run(self, code: int = 0, **settings: object) -> str:
+    def run(self, code: int = 0, /, **settings: object) -> str:
         """Run the service until the scenario's stop, demand its exit code, and return the journal."""
         running = self.start(**settings)
         journal, _ = running.communicate(timeout=TIMEOUT)
@@ -146,7 +146,7 @@ class Terminal:
             check=True,
             timeout=TIMEOUT,
         )
-        return done.stdout.splitlines()
+        return done.stdout.splitlines()[-len(lines) :]  # the journal comes before
 
     def _environment(self, settings: Mapping[str, object]) -> dict[str, str]:
         places = {"common": self.common, "files": self.directory / "files", "dump": self.dump}
