@@ -1,1 +1,1 @@
-"""What writes the SQLite file: the simulator behind `tradehouse demo-data`."""
+"""What writes the SQLite file: `mql5/`, a program for the terminal, and the simulator behind `tradehouse demo-data`."""

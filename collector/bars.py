@@ -1,14 +1,14 @@
 """One simulated chart: a random walk with the indicator columns the collector writes beside each bar.
 
-Everything here imitates a source, so the JSON is put together as text, like the collector does. That keeps
-its one defect in one place (`collector_list`) and is several times faster than `json.dumps`.
+The JSON is in the dialect of `collector/mql5`, put together as text, which is several times faster than `json.dumps`.
+It has one defect that other collectors have: `collector_list`.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
 from typing import NamedTuple
@@ -27,6 +27,9 @@ EMPTY_LIST_RATE = 0.05
 
 MOMENTUM_FROM, STRONG_MOMENTUM_FROM = 2.0, 3.0
 """Standard deviations a bar moves to be a momentum candle, of type 1 (up) or 4 (down), and a strong one, 2 or 5."""
+
+LINES = 3
+"""Trendlines of each kind."""
 
 KELTNER_MULTIPLES = {
     "ultra_extreme_upper": 5.0,
@@ -100,7 +103,7 @@ class Bar(NamedTuple):
 
 
 def collector_list(name: str, items: Iterable[str]) -> str:
-    """Return `"name":[…]`; an empty list loses its opening bracket, which is the collector's defect."""
+    """Return `"name":[…]`; an empty list loses its opening bracket, as with some collectors."""
     joined = ",".join(items)
     return f'"{name}":[{joined}]' if joined else f'"{name}":]'
 
@@ -108,6 +111,15 @@ def collector_list(name: str, items: Iterable[str]) -> str:
 def two_sides(upper: str, over: Iterable[str], lower: str, under: Iterable[str]) -> str:
     """Return the JSON object of an indicator that has one list above the price and one below."""
     return f"{{{collector_list(upper, over)},{collector_list(lower, under)}}}"
+
+
+def _numbered(*sides: tuple[str, Sequence[str]]) -> str:
+    """Return the JSON object of `LINES` lists a side, the newest line first; only the first list has the defect."""
+    lists = []
+    for name, lines in sides:
+        lists.append(collector_list(f"{name}_1", list(lines)[:1]))
+        lists += [f'"{name}_{place + 1}":[{",".join(list(lines)[place : place + 1])}]' for place in range(1, LINES)]
+    return f"{{{','.join(lists)}}}"
 
 
 @dataclass
@@ -147,30 +159,31 @@ class Pivots:
     """The latest turning points above and below the price, the lines through them, and their JSON."""
 
     def __init__(self, price_format: str) -> None:
-        self._item = f'{{"index":%d,"price":{price_format},"time":%d}}'
-        self._point = f"[%d,{price_format}]"
+        self._item = f'{{"time":%d,"price":{price_format}}}'
         self.peaks: deque[str] = deque(maxlen=2)
         self.bottoms: deque[str] = deque(maxlen=2)
         self._latest: dict[bool, tuple[int, float]] = {}
-        self._lines: dict[bool, list[str]] = {True: [], False: []}
+        self._levels: dict[bool, deque[str]] = {side: deque(maxlen=LINES) for side in (True, False)}
+        self._lines: dict[bool, deque[str]] = {side: deque(maxlen=LINES) for side in (True, False)}
         self._describe()
 
-    def add(self, is_peak: bool, index: int, price: float, time: int) -> None:
-        """Remember a turning point: bar number, price, and the bar's open in Unix seconds."""
-        (self.peaks if is_peak else self.bottoms).append(self._item % (index, price, time))
+    def add(self, is_peak: bool, price: float, time: int) -> None:
+        """Remember a turning point: its price, and the bar's open in Unix seconds."""
+        point = self._item % (time, price)
+        (self.peaks if is_peak else self.bottoms).append(point)
+        self._levels[is_peak].appendleft(point)
         previous = self._latest.get(is_peak)
-        # Falling peaks make a descending line, rising bottoms an ascending one; otherwise the old line stays.
+        # Falling peaks make a descending line, rising bottoms an ascending one; otherwise the old lines stay.
         if previous is not None and (price < previous[1] if is_peak else price > previous[1]):
-            self._lines[is_peak] = [self._point % previous, self._point % (time, price)]
+            self._lines[is_peak].appendleft(f"{self._item % previous},{point}")
         self._latest[is_peak] = (time, price)
         self._describe()
 
     def _describe(self) -> None:
         """Text is made when a point is added, not for each bar: most bars have no new turning point."""
-        level = {side: [self._point % point] for side, point in self._latest.items()}
         self.text = two_sides("peaks", self.peaks, "bottoms", self.bottoms)
-        self.horizontal = two_sides("peak_1", level.get(True, ()), "bottom_1", level.get(False, ()))
-        self.diagonal = two_sides("ascending_1", self._lines[False], "descending_1", self._lines[True])
+        self.horizontal = _numbered(("peak", self._levels[True]), ("bottom", self._levels[False]))
+        self.diagonal = _numbered(("ascending", self._lines[False]), ("descending", self._lines[True]))
 
     def without(self, peaks: bool) -> str:
         """Return the text with one side empty."""
@@ -194,7 +207,7 @@ class Chart:
         self._momentum: deque[str] = deque(maxlen=2)
         self._momentum_text = "[]"
         self._rising = True
-        self._extreme = (0, market.price, 0)
+        self._extreme = (market.price, 0)
         self._keltner_format = "{" + ",".join(f'"{name}":{price_format}' for name in KELTNER_MULTIPLES) + "}"
         self._multiples = tuple(KELTNER_MULTIPLES.values())
 
@@ -250,26 +263,26 @@ class Chart:
             return
         (_, h0, l0), (_, h1, l1), (middle, h2, l2), (_, h3, l3), (_, h4, l4) = recent
         if h2 > h0 and h2 > h1 and h2 > h3 and h2 > h4:
-            self._fractals.add(True, self._count - 2, h2, middle)
+            self._fractals.add(True, h2, middle)
         if l2 < l0 and l2 < l1 and l2 < l3 and l2 < l4:
-            self._fractals.add(False, self._count - 2, l2, middle)
+            self._fractals.add(False, l2, middle)
 
     def _update_zigzag(self, time: int, high: float, low: float) -> None:
         """A swing ends when the price comes back from its extreme by four average ranges."""
-        index, price, since = self._extreme
+        price, since = self._extreme
         if high >= price if self._rising else low <= price:
-            self._extreme = (self._count, high if self._rising else low, time)
+            self._extreme = (high if self._rising else low, time)
         elif abs(price - (low if self._rising else high)) > 4 * self._range:
             # The very first extreme is the starting level, which no bar has shown.
             if since:
-                self._zigzag.add(self._rising, index, price, since)
+                self._zigzag.add(self._rising, price, since)
             self._rising = not self._rising
-            self._extreme = (self._count, high if self._rising else low, time)
+            self._extreme = (high if self._rising else low, time)
 
     def _add_momentum(self, time: int, deviations: float) -> None:
         strong = abs(deviations) > STRONG_MOMENTUM_FROM
         kind = (2 if strong else 1) if deviations > 0 else (5 if strong else 4)
-        self._momentum.append(f'{{"time":{time},"type":{kind},"zscore":{deviations:.2f}}}')
+        self._momentum.append(f'{{"time":{time},"type":{kind},"zscore":{deviations:.4f}}}')
         self._momentum_text = f"[{','.join(self._momentum)}]"
 
     def _keltner(self) -> str | None:

@@ -1,6 +1,7 @@
-"""Write a SQLite file as the MetaTrader 5 collector would, forming bars and defects included.
+"""Write a SQLite file as the MetaTrader 5 collector would, forming bars included, with the defects of other collectors.
 
-It replaces fifteen terminals in demos, tests and benchmarks. The file has these defects on purpose:
+It replaces fifteen terminals in demos, tests and benchmarks. The file has these defects on purpose, none of which
+`collector/mql5` has:
 
 - an empty list without its opening bracket (`"peaks":]`): about `EMPTY_LIST_RATE` of the rows, and every
   chart's first bars, before the first turning point;

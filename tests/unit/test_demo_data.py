@@ -164,17 +164,21 @@ def test_json_has_the_documented_shapes(full_rows: dict[str, list[dict[str, obje
     assert shapes == {
         "fractals": {("peaks", "bottoms")},
         "zigzag": {("peaks", "bottoms")},
-        "horizontal_trendlines": {("peak_1", "bottom_1")},
-        "diagonal_trendlines": {("ascending_1", "descending_1")},
+        "horizontal_trendlines": {("peak_1", "peak_2", "peak_3", "bottom_1", "bottom_2", "bottom_3")},
+        "diagonal_trendlines": {
+            ("ascending_1", "ascending_2", "ascending_3", "descending_1", "descending_2", "descending_3")
+        },
         "momentum_candles": {("time", "type", "zscore")},
     }
-    last = json.loads(str(full_rows["EURUSD"][-1]["fractals"]).replace('":]', '":[]'))
-    for point in last["peaks"] + last["bottoms"]:
-        assert list(point) == ["index", "price", "time"]
-        # A fractal's price is the high or the low of the bar it names.
-        bar = full_rows["EURUSD"][point["index"]]
-        assert bar["timestamp"] == point["time"]
-        assert point["price"] in (bar["high"], bar["low"])
+    bars = {row["timestamp"]: row for row in full_rows["EURUSD"]}
+    last = full_rows["EURUSD"][-1]
+    for column in ("fractals", "zigzag", "horizontal_trendlines", "diagonal_trendlines"):
+        lists = json.loads(str(last[column]).replace('":]', '":[]'))
+        assert any(lists.values())
+        for point in (point for points in lists.values() for point in points):
+            assert list(point) == ["time", "price"]
+            # a point's price is the high or the low of the bar it names
+            assert point["price"] in (bars[point["time"]]["high"], bars[point["time"]]["low"])
 
 
 def test_a_momentum_candle_names_its_bar(full_rows: dict[str, list[dict[str, object]]]) -> None:
@@ -186,7 +190,7 @@ def test_a_momentum_candle_names_its_bar(full_rows: dict[str, list[dict[str, obj
         bar = bars[point["time"]]
         rises = float(str(bar["close"])) > float(str(bar["open"]))
         assert point["type"] in ((1, 2) if rises else (4, 5)), point
-        if abs(point["zscore"]) != 3:  # written with two decimals
+        if abs(point["zscore"]) != 3:  # written with four decimals
             assert (point["type"] in (2, 5)) == (abs(point["zscore"]) > 3), point
         assert abs(point["zscore"]) >= 2, point
     # of a normal distribution, 4.6 % of the bars are beyond 2 deviations and 0.27 % beyond 3

@@ -10,7 +10,7 @@ import pytest
 from tests.support.mql5.terminal import Terminal, compiled, require_compiler, shared_directory
 
 WEDNESDAY = 1_736_330_400  # 2025-01-08 10:00 UTC
-SYMBOLS = "EURUSD:5:1.085,GBPUSDm:5:1.27,XAUUSD.pro:2:2640"
+SYMBOLS = "EURUSD:5:1.085,XAUUSD.pro:2:2640"
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def program(directory: Path) -> Path:
 
 @pytest.fixture
 def terminal_of(tmp_path: Path) -> Callable[[Path], Terminal]:
-    """A terminal of three symbols for a program: 600 bars of history, ten minutes of a Wednesday, a server at UTC+2."""
+    """A terminal of two symbols for a program: 600 bars of history, ten minutes of a Wednesday, a server at UTC+2."""
 
     def terminal(program: Path) -> Terminal:
         times = {"start": WEDNESDAY, "stop": WEDNESDAY + 600, "begin": WEDNESDAY - 600 * 300}

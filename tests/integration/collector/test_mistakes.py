@@ -63,13 +63,13 @@ MISTAKES: dict[str, tuple[str, Change]] = {
 }
 
 MONDAY = 1_741_572_000  # 2025-03-10 02:00 UTC; on Sunday New York has put its clocks forward
-TABLES = {"EURUSD": "EURUSD", "XAUUSD.pro": "XAUUSD"}
+TABLES = {"EURUSD": "EURUSD"}
 
 
 def whole_check(terminal: Terminal) -> None:
     """Bars of both seasons, a pause, and rounds without the zigzag."""
     terminal.scenario |= {
-        "symbols": "EURUSD:5:1.085,XAUUSD.pro:2:2640",
+        "symbols": "EURUSD:5:1.085",
         "weekends": "closed",
         "offsets": "0:120,1741503600:180",
         "begin": MONDAY - 900 * 300,

@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.mql5.expected import Expected, Row, differences, markets, stored
 from tests.support.mql5.terminal import Terminal
 
-TABLES = {"EURUSD": "EURUSD", "GBPUSDm": "GBPUSD", "XAUUSD.pro": "XAUUSD"}
+TABLES = {"EURUSD": "EURUSD", "XAUUSD.pro": "XAUUSD"}
 
 
 def expected_rows(terminal: Terminal, tables: Mapping[str, str] = TABLES) -> dict[str, dict[int, Row]]:

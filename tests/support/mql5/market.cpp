@@ -42,19 +42,27 @@ double rounded(double price, int digits) {
   return std::round(price * scale) / scale;
 }
 
-std::string part(const std::string &symbol, int place) {
+struct Quote {
+  int digits;
+  double level;
+};
+
+// `symbols` lists name:digits:level.
+const Quote &quote_of(const std::string &symbol) {
+  static std::map<std::string, Quote> known;
+  auto found = known.find(symbol);
+  if (found != known.end())
+    return found->second;
   for (const std::string &each : list("symbols")) {
-    size_t colon = each.find(':');
-    if (each.substr(0, colon) != symbol)
-      continue;
-    size_t second = each.find(':', colon + 1);
-    return place == 1 ? each.substr(colon + 1, second - colon - 1) : each.substr(second + 1);
+    size_t colon = each.find(':'), second = each.find(':', colon + 1);
+    if (each.substr(0, colon) == symbol)
+      return known[symbol] = {std::stoi(each.substr(colon + 1)), std::stod(each.substr(second + 1))};
   }
   critical("no such symbol: " + symbol);
 }
 
 double close_of(const std::string &symbol, long index) {
-  double level = std::stod(part(symbol, 2));
+  double level = quote_of(symbol).level;
   double price = level * (1 + 0.01 * std::sin(double(index) / 50) + 0.002 * (unit(symbol, index, 1) - 0.5));
   return rounded(price, digits_of(symbol));
 }
@@ -62,7 +70,7 @@ double close_of(const std::string &symbol, long index) {
 Bar bar_at(const std::string &symbol, long utc, long now) {
   long index = utc / BAR;
   int digits = digits_of(symbol);
-  double level = std::stod(part(symbol, 2));
+  double level = quote_of(symbol).level;
   double open = close_of(symbol, index - 1), final_close = close_of(symbol, index);
   // the forming bar moves every ten seconds
   double elapsed = double(std::min(now - utc, BAR) / 10 * 10) / BAR;
@@ -103,7 +111,7 @@ const std::vector<std::string> &indicator_names() {
 }
 
 int buffers_of(int indicator) { return COUNTS[indicator]; }
-int digits_of(const std::string &symbol) { return std::stoi(part(symbol, 1)); }
+int digits_of(const std::string &symbol) { return quote_of(symbol).digits; }
 
 std::vector<std::string> symbols() {
   std::vector<std::string> names;
@@ -133,7 +141,7 @@ double buffer_value(const std::string &symbol, int indicator, int buffer, const 
   const Bar &bar = bars[place];
   long index = bar.utc / BAR, key = indicator * 100 + buffer;
   uint64_t chance = hashed(symbol, index, 1000 + key);
-  double level = std::stod(part(symbol, 2));
+  double level = quote_of(symbol).level;
   long block = index / 17;
   switch (indicator) {
   case FRACTALS:
