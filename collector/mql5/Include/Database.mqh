@@ -11,7 +11,7 @@
 #define BUSY_ATTEMPTS 5
 
 // What an indicator knows of a row; a column whose indicator is not ready keeps what the file has.
-enum ENUM_INDICATOR
+enum ENUM_COLLECTED_INDICATOR
   {
    INDICATOR_FRACTALS,
    INDICATOR_DIAGONALS,
@@ -77,11 +77,12 @@ class CDatabase
   {
 private:
    int               m_handle;
-   int               m_error;      // why a transaction failed: finalizing and rolling back set codes of their own
+   int               m_error;      // why the last action failed: finalizing and rolling back set codes of their own
    string            m_told;       // the last trouble told, so that each is told once
 
    bool              Failed(const string action, const int error)
      {
+      m_error = error;
       string trouble = action + ": " + ErrorText(error);
       if(trouble != m_told)
          Print(trouble);
@@ -91,14 +92,15 @@ private:
 
    bool              Execute(const string sql)
      {
-      for(int attempt = 1; ; attempt++)
+      int error = DATABASE_BUSY;
+      for(int attempt = 1; error == DATABASE_BUSY && attempt <= BUSY_ATTEMPTS && (attempt == 1 || !IsStopped()); attempt++)
         {
          ResetLastError();
          if(DatabaseExecute(m_handle, sql))
             return true;
-         if(GetLastError() != DATABASE_BUSY || attempt >= BUSY_ATTEMPTS || IsStopped())
-            return Failed(sql, GetLastError());
+         error = GetLastError();
         }
+      return Failed(sql, error);
      }
 
    // The first value of the first row as text; "" if there is no row.
@@ -209,6 +211,12 @@ public:
    bool              IsOpen(void) const
      {
       return m_handle != INVALID_HANDLE;
+     }
+
+   // The code of the error that ended the last action that failed.
+   int               Error(void) const
+     {
+      return m_error;
      }
 
    // Opens or makes the file and its tables. False where that cannot be done now; the journal says why.

@@ -41,7 +41,7 @@ enum ENUM_BUFFERS_STATE
    BUFFERS_READY
   };
 
-class CIndicator
+class CCustomIndicator
   {
 private:
    string            m_name;
@@ -72,7 +72,7 @@ private:
 public:
    BufferGroup       groups[];
 
-                     CIndicator(void)
+                     CCustomIndicator(void)
      {
       m_name = "";
       m_handle = INVALID_HANDLE;
@@ -200,7 +200,7 @@ string LineText(const BufferGroup &group, const CollectedBars &bars, const int r
   }
 
 // {"name": points, ...} of some groups of an indicator.
-string PointListsText(const CIndicator &indicator, const int from, const int to, const CollectedBars &bars,
+string PointListsText(const CCustomIndicator &indicator, const int from, const int to, const CollectedBars &bars,
                       const int row)
   {
    string text = "";
@@ -211,7 +211,7 @@ string PointListsText(const CIndicator &indicator, const int from, const int to,
   }
 
 // {"name": line, ...} of some groups of an indicator.
-string LineListsText(const CIndicator &indicator, const int from, const int to, const CollectedBars &bars,
+string LineListsText(const CCustomIndicator &indicator, const int from, const int to, const CollectedBars &bars,
                      const int row, const bool is_level)
   {
    string text = "";
@@ -222,7 +222,7 @@ string LineListsText(const CIndicator &indicator, const int from, const int to, 
   }
 
 // {"name": number, ...} of all groups of an indicator, null where one has no value; "" where none has.
-string NumbersText(const CIndicator &indicator, const CollectedBars &bars, const int row)
+string NumbersText(const CCustomIndicator &indicator, const CollectedBars &bars, const int row)
   {
    string text = "";
    int found = 0;
@@ -261,7 +261,7 @@ bool BodyScore(const CollectedBars &bars, const int row, double &score)
 
 // [{"time", "type", "zscore"}, ...] of the newest momentum candles up to a bar, oldest first: types 1 and 2 up, 4 and 5
 // down; 0 and 3 are none. Group 0 has the types, group 1 the z-scores.
-string MomentumText(const CIndicator &indicator, const CollectedBars &bars, const int row)
+string MomentumText(const CCustomIndicator &indicator, const CollectedBars &bars, const int row)
   {
    string text = "";
    int found = 0;

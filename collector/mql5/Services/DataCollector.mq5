@@ -71,7 +71,7 @@ class CCollected
 private:
    string            m_symbol;       // the broker's name
    string            m_table;
-   CIndicator        m_indicators[];
+   CCustomIndicator        m_indicators[];
    bool              m_started;      // whether the file has been asked for its newest bar
    datetime          m_written;      // the newest bar written, UTC: the next round begins with it
    datetime          m_complete;     // the newest bar written when no indicator was late
@@ -169,7 +169,7 @@ private:
       m_indicators[INDICATOR_KELTNER].Configure(KeltnerName);
       string bands[];
       SplitList(KeltnerBands, bands);
-      for(int i = 0; i < ArraySize(bands) && i < ArraySize(KELTNER_NAMES); i++)
+      for(int i = 0; i < ArraySize(bands); i++)
          m_indicators[INDICATOR_KELTNER].AddGroup(KELTNER_NAMES[i], bands[i]);
       m_indicators[INDICATOR_AVERAGES].Configure(AveragesName);
       m_indicators[INDICATOR_AVERAGES].AddGroup("tema", IntegerToString((long)AverageTema));
@@ -222,7 +222,7 @@ public:
       if(!m_started)
         {
          if(!g_database.NewestBar(m_table, m_written))
-            return GetLastError();
+            return g_database.Error();
          m_complete = m_written;
          m_started = true;
         }
@@ -271,6 +271,22 @@ public:
   };
 
 //+------------------------------------------------------------------+
+//| Whether an input is a list of numbers, so many if that is asked. |
+//+------------------------------------------------------------------+
+bool CheckBuffers(const string name, const string buffers, const int wanted)
+  {
+   string numbers[];
+   SplitList(buffers, numbers);
+   bool good = wanted == 0 || ArraySize(numbers) == wanted;
+   for(int i = 0; i < ArraySize(numbers); i++)
+      good = good && IntegerToString(StringToInteger(numbers[i])) == numbers[i];
+   if(!good)
+      Print(name, " '", buffers, "': give ", wanted == 0 ? "the" : IntegerToString((long)wanted),
+            " numbers of buffers, with commas between them, such as 0,2");
+   return good;
+  }
+
+//+------------------------------------------------------------------+
 //| The inputs that cannot be right, one line each.                  |
 //+------------------------------------------------------------------+
 bool CheckInputs(void)
@@ -288,6 +304,20 @@ bool CheckInputs(void)
       Print("ServerUtcOffset '", ServerUtcOffset, "': give auto, or minutes from -840 to 840, such as 120");
       good = false;
      }
+   if((int)Timeframe == 0)
+     {
+      Print("Timeframe: a service has no chart, so there is no current timeframe; give M5");
+      good = false;
+     }
+   good = CheckBuffers("FractalPeaks", FractalPeaks, 0) && good;
+   good = CheckBuffers("FractalBottoms", FractalBottoms, 0) && good;
+   good = CheckBuffers("LinePeaks", LinePeaks, 0) && good;
+   good = CheckBuffers("LineBottoms", LineBottoms, 0) && good;
+   good = CheckBuffers("DiagonalAscending", DiagonalAscending, 0) && good;
+   good = CheckBuffers("DiagonalDescending", DiagonalDescending, 0) && good;
+   good = CheckBuffers("KeltnerBands", KeltnerBands, ArraySize(KELTNER_NAMES)) && good;
+   good = CheckBuffers("ZigzagPeaks", ZigzagPeaks, 0) && good;
+   good = CheckBuffers("ZigzagBottoms", ZigzagBottoms, 0) && good;
    if(IntervalSeconds < 1 || MaxCatchUpBars < 1)
      {
       Print("IntervalSeconds and MaxCatchUpBars have to be at least 1");

@@ -111,6 +111,18 @@ def test_functions_are_called_as_the_reference_has_them(reference: dict[str, dic
     assert list(accepted(reference["CopyBuffer"]["syntax"])) == [5]
 
 
+def test_the_sources_define_no_name_that_mql5_has(reference: dict[str, dict[str, Any]]) -> None:
+    text = json.dumps(list(reference.values()))
+    taken = set(reference) | set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", text))
+    definition = re.compile(
+        r"^(?:class|struct|enum|#define) (\w+)|^(?:bool|void|int|double|string|datetime) (\w+)\(", re.MULTILINE
+    )
+    own = {name for path in FILES for names in definition.findall(code(path)) for name in names if name} - {"OnStart"}
+    assert {"CDatabase", "ENUM_COLLECTED_INDICATOR", "WINDOW_BARS", "ProjectSymbol"} <= own
+    assert {"ENUM_INDICATOR", "EMPTY_VALUE", "CopyBuffer"} <= taken
+    assert own & taken == set()
+
+
 def test_nothing_of_a_chart_is_used_in_a_service() -> None:
     for path in FILES:
         used = set(re.findall(r"\b[A-Za-z_]\w*\b", code(path)))

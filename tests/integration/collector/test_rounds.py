@@ -214,6 +214,9 @@ def test_a_terminal_without_connection_or_bars_waits(terminal: Terminal) -> None
         ("ServerUtcOffset", "2h", "give auto, or minutes"),
         ("ServerUtcOffset", "900", "give auto, or minutes"),
         ("IntervalSeconds", "0", "have to be at least 1"),
+        ("Timeframe", "0", "there is no current timeframe"),
+        ("LinePeaks", "4;5;6", "LinePeaks '4;5;6': give the numbers of buffers"),
+        ("KeltnerBands", "0,1,2", "KeltnerBands '0,1,2': give 10 numbers of buffers"),
         ("SymbolList", "DAX40", "DAX40: none of the project's symbols"),
     ],
 )
