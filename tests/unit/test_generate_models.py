@@ -159,7 +159,8 @@ def test_dbt_names_the_value_too(copy: Path, old: str, new: str, named: str) -> 
 
 def test_the_commands_name_the_value_too(copy: Path) -> None:
     for part in ("collector", "extract", "serve", "tradehouse"):
-        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / part, copy / part, ignore=ignored, dirs_exist_ok=True)
     change(copy, "  symbols:\n", "  symbols:\n    - US500\n")
     done = subprocess.run(
         [sys.executable, "-c", "from tradehouse.main import main; main()", "demo-data", "none.db"],
