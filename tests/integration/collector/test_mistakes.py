@@ -59,6 +59,10 @@ MISTAKES: dict[str, tuple[str, Change]] = {
     "one season for all bars": (TIME, instead("minutes == (is_summer ? 180 : 120)", "is_summer && minutes < 0")),
     "the forming bar kept": (DATABASE, instead("close = excluded.close", "close = close")),
     "begin behind the last bar": (SERVICE, instead("bars.utc[first - 1] >= since", "bars.utc[first - 1] > since")),
+    "a stop that is not seen": (
+        SERVICE,
+        instead("while(!IsStopped() && GetTickCount64() < tick)", "while(GetTickCount64() < tick)"),
+    ),
     "late values emptied": (DATABASE, instead("case when ?20 then excluded.zigzag else zigzag end", "excluded.zigzag")),
 }
 

@@ -183,11 +183,12 @@ def test_a_file_that_is_held_is_tried_again(terminal: Terminal) -> None:
         journal = terminal.run(start=WEDNESDAY + 60, stop=WEDNESDAY + 62)
         assert "EURUSD: nothing is written, error 5605, another program holds the file; it is tried again" in journal
         running = terminal.start(start=WEDNESDAY + 60, stop=WEDNESDAY + 600)
-        for line in running.stdout or ():
-            if "is open" in line:
-                break
+        assert running.stdout is not None
+        assert any(line == "terminal: busy\n" for line in running.stdout)  # the first try has ended
         holder.execute("commit")
-        assert running.wait(timeout=60) == 0
+        journal, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert "nothing is written" not in journal
     check(terminal)
 
 

@@ -25,11 +25,16 @@ public:
   }
 };
 
-bool succeeded(int code) {
-  if (code == SQLITE_OK)
-    return true;
+void set_sqlite_error(int code) {
+  if ((code & 0xff) == SQLITE_BUSY)
+    print("terminal: busy");
   set_error(5600 + (code & 0xff));
-  return false;
+}
+
+bool succeeded(int code) {
+  if (code != SQLITE_OK)
+    set_sqlite_error(code);
+  return code == SQLITE_OK;
 }
 
 bool execute(int database, const char *sql) {
@@ -115,7 +120,10 @@ bool DatabaseRead(int request) {
   int code = sqlite3_step(statement);
   if (code == SQLITE_ROW)
     return true;
-  set_error(code == SQLITE_DONE ? NO_MORE_DATA : 5600 + (code & 0xff));
+  if (code == SQLITE_DONE)
+    set_error(NO_MORE_DATA);
+  else
+    set_sqlite_error(code);
   return false;
 }
 
