@@ -127,3 +127,9 @@ def test_a_change_of_the_clocks_moves_no_bar(terminal: Terminal, start: str, wee
     expected = check(terminal, {"EURUSD": "EURUSD"})["EURUSD"]
     assert len(expected) > 400
     assert journal.count("server time is UTC") == 1
+
+
+def test_new_bars_are_right_between_new_york_s_change_and_europe_s(terminal: Terminal) -> None:
+    start = int(datetime(2025, 3, 19, tzinfo=timezone.utc).timestamp())  # New York has changed, Athens has not
+    terminal.run(start=start, stop=start + 600, begin=start - 600 * 300)
+    check(terminal)
