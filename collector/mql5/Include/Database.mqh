@@ -3,6 +3,7 @@
 //+------------------------------------------------------------------+
 #include <ProjectLists.mqh>
 
+#define DATABASE_FAILED 5601        // SQLite's code 1, for an error without a code
 #define DATABASE_BUSY 5605          // SQLite's code 5, and 5600
 #define DATABASE_FULL 5613
 #define DATABASE_NO_MORE_DATA 5126  // the end of a SELECT, and of a statement that has no rows
@@ -168,12 +169,13 @@ private:
       for(int i = 0; written && i < ArraySize(rows); i++)
         {
          written = Bind(request, rows[i], known);
+         if(!written)
+            break;
          ResetLastError();
          // a statement without rows to return has been carried out when its end is reported
-         written = written && !DatabaseRead(request) && GetLastError() == DATABASE_NO_MORE_DATA;
-         written = written && DatabaseReset(request);
+         written = !DatabaseRead(request) && GetLastError() == DATABASE_NO_MORE_DATA && DatabaseReset(request);
         }
-      m_error = GetLastError();
+      m_error = GetLastError() != 0 ? GetLastError() : DATABASE_FAILED;
       if(request != INVALID_HANDLE)
          DatabaseFinalize(request);
       return written;

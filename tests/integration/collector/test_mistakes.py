@@ -44,7 +44,7 @@ def sql_places(text: str) -> str:
 MISTAKES: dict[str, tuple[str, Change]] = {
     "wrong buffer": (SERVICE, instead("AverageTema = 3;", "AverageTema = 1;")),
     "peaks and bottoms swapped": (SERVICE, instead('FractalPeaks = "0,2"', 'FractalPeaks = "1,3"')),
-    "forgotten reset": (DATABASE, instead("written && DatabaseReset(request)", "written")),
+    "forgotten reset": (DATABASE, instead(" && DatabaseReset(request)", "")),
     "oldest and newest swapped": (SERVICE, after("int copied = CopyRates(", "ArraySetAsSeries(bars.rates, true);")),
     "newest value first": (BUFFERS, after("CopyBuffer(", "ArraySetAsSeries(groups[g].copied[b].values, true);")),
     "places counted from 1": (DATABASE, sql_places),
@@ -90,6 +90,13 @@ def whole_check(terminal: Terminal) -> None:
 
 def test_the_check_passes_without_a_mistake(terminal: Terminal) -> None:
     whole_check(terminal)
+
+
+def test_a_parameter_that_cannot_be_bound_is_told(terminal_of: Callable[[Path], Terminal], directory: Path) -> None:
+    terminal = terminal_of(compiled(directory, {DATABASE: sql_places}))
+    journal = terminal.run()
+    assert journal.count("EURUSD: nothing is written, error 5625; docs/collector.md says what the codes mean") == 1
+    assert query(terminal, "select count(*) from EURUSD") == [(0,)]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
