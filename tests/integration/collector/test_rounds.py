@@ -199,6 +199,14 @@ def test_a_full_disk_is_told_once_and_nothing_is_lost(terminal: Terminal) -> Non
     check(terminal)
 
 
+def test_a_terminal_that_refuses_pragmas_writes_all_the_same(terminal: Terminal) -> None:
+    journal = terminal.run(refuses_pragmas=1)
+    assert journal.count("PRAGMA busy_timeout=1000: error 5601") == 1
+    assert journal.count("pragma_table_info('EURUSD') where name = 'timestamp': error 5601") == 1
+    assert "trading_data.db is open, journal mode delete: readers and terminals will wait for each other" in journal
+    check(terminal)
+
+
 def test_a_terminal_without_connection_or_bars_waits(terminal: Terminal) -> None:
     journal = terminal.run(connected_from=WEDNESDAY + 100, rates_from=WEDNESDAY + 200)
     assert journal.count("the time of the trade server is not known yet") == 1

@@ -83,7 +83,13 @@ void DatabaseClose(int database) {
     critical("a database is closed that has requests");
 }
 
-bool DatabaseExecute(int database, const string &sql) { return execute(database, sql.std().c_str()); }
+bool DatabaseExecute(int database, const string &sql) {
+  if (number("refuses_pragmas", 0) && sql.std().rfind("PRAGMA", 0) == 0) {
+    set_error(5601);
+    return false;
+  }
+  return execute(database, sql.std().c_str());
+}
 bool DatabaseTransactionBegin(int database) { return execute(database, "begin"); }
 bool DatabaseTransactionRollback(int database) { return execute(database, "rollback"); }
 bool DatabaseTransactionCommit(int database) {
@@ -94,6 +100,10 @@ bool DatabaseTransactionCommit(int database) {
 }
 
 int DatabasePrepare(int database, const string &sql) {
+  if (number("refuses_pragmas", 0) && sql.std().find("pragma_") != std::string::npos) {
+    set_error(5601);
+    return INVALID_HANDLE;
+  }
   sqlite3_stmt *statement = nullptr;
   if (!succeeded(sqlite3_prepare_v2(databases.at(size_t(database)), sql.std().c_str(), -1, &statement, nullptr)))
     return INVALID_HANDLE;
