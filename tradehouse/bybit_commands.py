@@ -12,6 +12,7 @@ from rich.text import Text
 
 from extract.settings import load_settings
 from extract.warehouse import open_warehouse
+from tradehouse.bybit_report_commands import COMMANDS
 from tradehouse.output import PLAIN, out, print_json, utc
 from tradehouse.source_commands import JSON, TEST_EVERY, TESTS, check_source, every_option, serve_source, sync_source
 
@@ -32,7 +33,7 @@ def bybit() -> None:
 
 @bybit.command("test")
 def check() -> None:
-    """Send one signed request per category and say what works. Touches no table.
+    """Send one signed request per account and category, reach the warehouse, and say what works. Touches no table.
 
     Example: tradehouse bybit test
     """
@@ -61,7 +62,7 @@ def backfill(months: int, bot: str | None, tests: bool, as_json: bool) -> None:
 @TESTS
 @JSON
 def sync(bot: str | None, tests: bool, as_json: bool) -> None:
-    """Read what is new since the last run, and the two hours before it again.
+    """Read what is new since the last run, and BYBIT_OVERLAP_HOURS before it again.
 
     Example: tradehouse bybit sync --bot shortseller_001
     """
@@ -75,9 +76,11 @@ def sync(bot: str | None, tests: bool, as_json: bool) -> None:
 def run(every: int | None, build_every: int) -> None:
     """Sync unattended, on a steady tick, until SIGTERM; every dbt test of the trades runs beside the ticks.
 
+    An account of which nothing has been read yet begins with BYBIT_BACKFILL_MONTHS.
+
     Example: tradehouse bybit run --every 3600
     """
-    serve_source("bybit", "bybit run", every, build_every)
+    serve_source("bybit", "bybit run", every, build_every, begins=True)
 
 
 @bybit.command()
@@ -102,6 +105,10 @@ def stats(bot: str | None, days: int | None, as_json: bool) -> None:
         _print_stats(found)
 
 
+for command in COMMANDS:
+    bybit.add_command(command)
+
+
 def _require_bot(bot: str | None) -> None:
     """Stop with an error if there is no such bot, before anything is read."""
     if bot is None:
@@ -120,22 +127,25 @@ def _print_stats(found: Stats) -> None:
     table = Table(title=f"{span}; PnL net of fees, in the market's currency", **PLAIN)
     for heading in ("bot", "market", "exit"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("trades", "won", "PnL", "fees", "held"):
+    for heading in ("trades", "won", "PnL", "fees", "held", "funding", "total"):
         table.add_column(heading, justify="right", no_wrap=True)
     for bot in found.bots:
         for row in _rows(bot):
             table.add_row(*map(Text, row))
     out.print(table)
+    for line in found.quality.lines:
+        out.print(line, markup=False)
 
 
 def _rows(bot: BotStats) -> list[tuple[str, ...]]:
     """A line per market, then one per exit reason there; the name only once."""
     rows = []
     for market in bot.markets:
-        rows.append(("", market.market, "all", *_cells(market.total)))
-        rows += [("", "", reason, *_cells(measures)) for reason, measures in market.by_exit_reason.items()]
+        amounts = (_amount(market.funding_pnl), _amount(market.total_pnl))
+        rows.append(("", market.market, "all", *_cells(market.total), *amounts))
+        rows += [("", "", reason, *_cells(measures), "", "") for reason, measures in market.by_exit_reason.items()]
     if not rows:
-        return [(bot.bot_id, "", "", "0", "", "", "", "")]
+        return [(bot.bot_id, "", "", "0", "", "", "", "", "", "")]
     return [(bot.bot_id, *rows[0][1:]), *rows[1:]]
 
 

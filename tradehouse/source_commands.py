@@ -93,9 +93,12 @@ def _warn_of_lookalikes(name: str) -> None:
     from extract.environment import lookalikes
 
     environment = {key: value or "" for key, value in dotenv_values(".env").items()} | dict(os.environ)
-    own = {*Settings.model_fields, *source_module(name).SETTINGS.model_fields}
+    module = source_module(name)
+    # a source may have settings whose names depend on others
+    named = module.more_settings() if hasattr(module, "more_settings") else set()
+    own = {*Settings.model_fields, *module.SETTINGS.model_fields, *named}
     if lookalikes(environment, own):
-        every = {field for kind in settings_classes() for field in kind.model_fields}
+        every = own | {field for kind in settings_classes() for field in kind.model_fields}
         for variable in lookalikes(environment, every):
             err.print(f"warning: {variable} is no setting; docs/settings.md lists them", markup=False)
 

@@ -4,6 +4,7 @@ with
 
 traded as (
     select
+        account_uid,
         category,
         symbol,
         quantity,
@@ -14,6 +15,7 @@ traded as (
 
 accounted_for as (
     select
+        account_uid,
         category,
         symbol,
         entry_qty + exit_qty as quantity,
@@ -21,6 +23,7 @@ accounted_for as (
     from {{ ref('completed_trades') }}
     union all
     select
+        account_uid,
         category,
         symbol,
         open_qty,
@@ -28,6 +31,7 @@ accounted_for as (
     from {{ ref('open_lots') }}
     union all
     select
+        account_uid,
         category,
         symbol,
         unmatched_qty,
@@ -38,6 +42,7 @@ accounted_for as (
 
 differences as (
     select
+        account_uid,
         category,
         symbol,
         quantity,
@@ -45,6 +50,7 @@ differences as (
     from traded
     union all
     select
+        account_uid,
         category,
         symbol,
         -quantity,
@@ -53,10 +59,11 @@ differences as (
 )
 
 select
+    account_uid,
     category,
     symbol,
     sum(quantity) as quantity_missing,
     sum(commission) as commission_missing
 from differences
-group by category, symbol
+group by account_uid, category, symbol
 having sum(quantity) <> 0 or sum(commission) <> 0

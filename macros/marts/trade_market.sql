@@ -1,5 +1,15 @@
 {#
-    The market of a completed trade. Sums need one currency: linear contracts settle in dollar coins and are added up;
-    an inverse contract pays in its coin and a spot pair in its quote, so each is a market of its own.
+    The market of a completed trade. Sums need one currency: linear contracts settle in dollar coins and are added up; so
+    are spot pairs of one quote currency, and options of one settlement currency. An inverse contract pays in its coin and
+    is a market of its own.
 #}
-{% macro trade_market() %}case when category = 'linear' then category else category || ' ' || symbol end{% endmacro %}
+{% macro trade_market(relation=none) -%}
+{%- set of = relation ~ '.' if relation else '' -%}
+case {{ of }}category
+        when 'linear' then 'linear'
+        when 'spot'
+            then 'spot ' || coalesce(substring({{ of }}symbol from '.(USDT|USDC|USDE|USD|EUR|BRL|PLN|TRY|DAI|BTC|ETH|MNT)$'), {{ of }}symbol)
+        when 'option' then 'option ' || case when {{ of }}symbol like '%-USDT' then 'USDT' else 'USDC' end
+        else {{ of }}category || ' ' || {{ of }}symbol
+    end
+{%- endmacro %}

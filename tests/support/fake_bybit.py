@@ -14,7 +14,7 @@ import random
 import sys
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,9 @@ from tests.support.fake_service import FakeHandler, FakeService, serve
 
 KEY = "kEyOfTheFakeBybit1"
 SECRET = "s3cretOfTheFakeBybitThatNobodyMaySee"
+UID = 24617703
+OTHER_KEY, OTHER_SECRET, OTHER_UID = "aKeyOfAnotherAccount2", "s3cretOfTheOtherAccountOfTheFake", 106958
+ACCOUNTS = {KEY: (SECRET, UID), OTHER_KEY: (OTHER_SECRET, OTHER_UID)}
 DAY = 86_400_000
 """Milliseconds."""
 CATEGORIES = ("linear", "inverse", "spot", "option")
@@ -119,13 +122,15 @@ class FakeBybit(FakeService):
         """The environment of a client that has the right key."""
         return {"BYBIT_BASE_URL": self.url, "BYBIT_API_KEY": KEY, "BYBIT_API_SECRET": SECRET}
 
-    def add(self, items: Iterable[Item], category: str = "linear") -> None:
-        """List these executions from now on; one with a known execId is replaced."""
-        self._ask("add", category, [[int(item["execTime"]), item["execId"], json.dumps(item)] for item in items])
+    def add(self, items: Iterable[Item], category: str = "linear", uid: int = UID) -> None:
+        """List these executions of an account from now on; one with a known execId is replaced."""
+        self._ask(
+            "add", f"{uid}/{category}", [[int(item["execTime"]), item["execId"], json.dumps(item)] for item in items]
+        )
 
     def add_text(self, at: int, text: str, category: str = "linear") -> None:
         """List an item that is whatever text it is, at Unix milliseconds."""
-        self._ask("add", category, [[at, text, text]])
+        self._ask("add", f"{UID}/{category}", [[at, text, text]])
 
     def generate(self, count: int, start: int, end: int, seed: int = 1) -> None:
         """Add `trades(count, start, end, seed)` without sending them over."""
@@ -136,13 +141,22 @@ class FakeBybit(FakeService):
 
         `code` (with `message`, `reset_in` milliseconds): a retCode. `status` (with `headers`): an HTTP status.
         `cut`: the connection breaks off within the reply. `repeat`: the page before, again. `body`: this text.
-        `late`: an ordinary reply, after which these executions are listed.
+        `late`: an ordinary reply, after which these executions are listed. All this concerns lists: whose key it
+        is and what coins cost is answered as usual. `uid`: a `code` for this account only.
         """
         self._ask("next", list(faults))
 
     def always(self, **fault: Any) -> None:
         """Treat every request like this until told otherwise; without arguments all is well again."""
         self._ask("always", fault)
+
+    def set_prices(self, symbol: str, opens: Mapping[int, str]) -> None:
+        """List daily candles of a spot pair: Unix milliseconds of the day's start -> price then."""
+        self._ask("prices", symbol, [[at, price] for at, price in opens.items()])
+
+    def set_closed_pnl(self, records: Iterable[Item]) -> None:
+        """List these records of closed profit, of linear contracts."""
+        self._ask("closed_pnl", list(records))
 
     def clear(self) -> None:
         """Forget all executions."""
@@ -184,7 +198,9 @@ class Book:
 class State:
     """What the server knows; the handlers of several connections share it."""
 
-    books: dict[str, Book] = field(default_factory=lambda: {category: Book() for category in CATEGORIES})
+    books: dict[str, Book] = field(default_factory=lambda: defaultdict(Book))  # by account and category
+    prices: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    closed_pnl: list[dict[str, Any]] = field(default_factory=list)
     faults: deque[dict[str, Any]] = field(default_factory=deque)
     always: dict[str, Any] = field(default_factory=dict)
     skew: int = 0
@@ -202,13 +218,17 @@ class State:
                 self.books[arguments[0]].add(arguments[1])
             elif name == "generate":
                 made = [(int(item["execTime"]), item["execId"], json.dumps(item)) for item in trades(*arguments)]
-                self.books["linear"].add(made)
+                self.books[f"{UID}/linear"].add(made)
             elif name == "next":
                 self.faults.extend(arguments[0])
             elif name == "always":
                 self.always = arguments[0]
+            elif name == "prices":
+                self.prices[arguments[0]] = arguments[1]
+            elif name == "closed_pnl":
+                self.closed_pnl = arguments[0]
             elif name == "clear":
-                self.books = {category: Book() for category in CATEGORIES}
+                self.books.clear()
             elif name == "skew":
                 self.skew = arguments[0]
             elif name == "requests":
@@ -233,10 +253,13 @@ class Handler(FakeHandler):
     state: State
 
     def answer(self) -> None:
-        """Answer `GET /v5/execution/list`."""
+        """Answer a GET."""
         state = self.state
         path, _, query = self.path.partition("?")
         with state.lock:
+            if path in ("/v5/user/query-api", "/v5/market/kline", "/v5/position/closed-pnl"):
+                self._answer_beside(path, query)
+                return
             state.requests.append((time.monotonic(), query))
             fault = state.faults.popleft() if state.faults else state.always
             if path != "/v5/execution/list":
@@ -250,15 +273,50 @@ class Handler(FakeHandler):
             else:
                 self._list_or_refuse(query, fault)
 
+    def _answer_beside(self, path: str, query: str) -> None:
+        """Whose key it is, or what a coin cost."""
+        code, message = 0, "OK"
+        result: dict[str, Any] = {}
+        try:
+            if path == "/v5/user/query-api":
+                result = {"userID": self._authenticate(query), "readOnly": 1}
+            elif path == "/v5/position/closed-pnl":
+                self._authenticate(query)
+                result = self._closed_pnl(dict(part.split("=", 1) for part in query.split("&")))
+            else:
+                raw = dict(part.split("=", 1) for part in query.split("&"))
+                if raw["symbol"] not in self.state.prices:
+                    raise RefusalError(10001, "Not supported symbols")
+                opens = [
+                    [str(at), price, price, "9999", "1", "0", "0"]
+                    for at, price in self.state.prices[raw["symbol"]]
+                    if int(raw["start"]) <= at <= int(raw["end"])
+                ]
+                result = {"symbol": raw["symbol"], "category": raw["category"], "list": opens[::-1]}
+        except RefusalError as refusal:
+            code, message = refusal.code, str(refusal)
+        self.send(200, json.dumps({"retCode": code, "retMsg": message, "result": result, "time": self.state.time}))
+
+    def _closed_pnl(self, raw: Mapping[str, str]) -> dict[str, Any]:
+        """A page of two records, so that there are several; the cursor is the number of those before."""
+        start, end = int(raw["startTime"]), int(raw["endTime"])
+        if not 0 <= end - start <= 7 * DAY:
+            raise RefusalError(10001, "The time range between startTime and endTime cannot exceed 7 days")
+        of_category = self.state.closed_pnl if raw["category"] == "linear" else []
+        found = [each for each in of_category if start <= int(each["updatedTime"]) <= end]
+        first = int(raw.get("cursor", "0"))
+        following = str(first + 2) if len(found) > first + 2 else ""
+        return {"category": raw["category"], "list": found[first : first + 2], "nextPageCursor": following}
+
     def _list_or_refuse(self, query: str, fault: Mapping[str, Any]) -> None:
         headers = {}
         try:
-            self._authenticate(query)
-            if "code" in fault:
+            uid = self._authenticate(query)
+            if "code" in fault and fault.get("uid", uid) == uid:
                 if "reset_in" in fault:
                     headers["X-Bapi-Limit-Reset-Timestamp"] = str(self.state.time + fault["reset_in"])
                 raise RefusalError(fault["code"], fault.get("message", "told so"))
-            result = self._list(query)
+            result = self._list(query, uid)
         except RefusalError as refusal:
             reply = {"retCode": refusal.code, "retMsg": str(refusal), "result": {}, "time": self.state.time}
             self.send(200, json.dumps(reply), headers)
@@ -267,20 +325,23 @@ class Handler(FakeHandler):
         self.send(200, self.state.last, cut="cut" in fault)
         if "late" in fault:
             late = [(int(item["execTime"]), item["execId"], json.dumps(item)) for item in fault["late"]]
-            self.state.books["linear"].add(late)
+            self.state.books[f"{UID}/linear"].add(late)
 
-    def _authenticate(self, query: str) -> None:
+    def _authenticate(self, query: str) -> int:
+        """The number of the account."""
         key, timestamp = self.headers["X-BAPI-API-KEY"], self.headers["X-BAPI-TIMESTAMP"]
         window = self.headers["X-BAPI-RECV-WINDOW"]
-        if key != KEY:
+        if key not in ACCOUNTS:
             raise RefusalError(10003, "API key is invalid.")
+        secret, uid = ACCOUNTS[key]
         origin = timestamp + key + window + query
-        if hmac.new(SECRET.encode(), origin.encode(), hashlib.sha256).hexdigest() != self.headers["X-BAPI-SIGN"]:
+        if hmac.new(secret.encode(), origin.encode(), hashlib.sha256).hexdigest() != self.headers["X-BAPI-SIGN"]:
             raise RefusalError(10004, f"error sign! origin_string[{origin}]")
         if not self.state.time - int(window) <= int(timestamp) < self.state.time + 1000:
             raise RefusalError(10002, "invalid request, please check your server timestamp or recv_window param")
+        return uid
 
-    def _list(self, query: str) -> str:
+    def _list(self, query: str, uid: int) -> str:
         raw = dict(part.split("=", 1) for part in query.split("&"))
         if raw.get("category") not in CATEGORIES:
             raise RefusalError(10001, "category is wrong")
@@ -293,7 +354,9 @@ class Handler(FakeHandler):
         limit = int(raw.get("limit", "50"))
         if not 1 <= limit <= 100:
             raise RefusalError(10001, "limit is wrong")
-        texts, position = self.state.books[raw["category"]].page(start, end, _position(raw.get("cursor")), limit)
+        texts, position = self.state.books[f"{uid}/{raw['category']}"].page(
+            start, end, _position(raw.get("cursor")), limit
+        )
         cursor = "" if position is None else f"{-position[0]}%3A{position[1]}%2C{-position[0]}%3A{position[1]}"
         return f'{{"nextPageCursor":"{cursor}","category":"{raw["category"]}","list":[{",".join(texts)}]}}'
 

@@ -24,7 +24,7 @@ MODELS = ("--select", "tag:bybit", "--exclude-resource-type", "test", "--exclude
 TRADE_VALUES = (
     "entry_side, exit_side, entry_qty, entry_price, exit_price, entry_time, exit_time, entry_reason, exit_reason,"
     " entry_attributed_by, exit_attributed_by, entry_commission, exit_commission, gross_pnl, net_pnl, pnl_pct,"
-    " total_commission, holding_duration_seconds"
+    " total_commission, holding_duration_seconds, position_side, position_mode, kind"
 )
 
 
@@ -34,7 +34,7 @@ class House:
 
     connection: psycopg2.extensions.connection
     dbt: DbtInProcess
-    landed: dict[str, Execution] = field(default_factory=dict)
+    landed: dict[tuple[str, str], Execution] = field(default_factory=dict)
     batch: datetime = START
 
     def empty(self) -> None:
@@ -45,16 +45,17 @@ class House:
     def land(self, executions: Sequence[Execution]) -> None:
         """Land a batch; an execution that is there already is corrected."""
         self.batch += timedelta(seconds=1)
-        self.landed.update({execution.exec_id: execution for execution in executions})
+        self.landed.update({(each.account, each.exec_id): each for each in executions})
         with self.connection.cursor() as cursor:
             execute_values(
                 cursor,
-                "insert into staging.bybit_executions values %s on conflict (exec_id) do update set category ="
-                " excluded.category, exec_time = excluded.exec_time, payload = excluded.payload,"
-                " extracted_at = excluded.extracted_at",
+                "insert into staging.bybit_executions"
+                " (exec_id, category, exec_time, payload, extracted_at, account_uid) values %s"
+                " on conflict (account_uid, exec_id) do update set category = excluded.category,"
+                " exec_time = excluded.exec_time, payload = excluded.payload, extracted_at = excluded.extracted_at",
                 [
-                    (each.exec_id, each.category, each.exec_time, json.dumps(each.payload), self.batch)
-                    for each in {each.exec_id: each for each in executions}.values()
+                    (each.exec_id, each.category, each.exec_time, json.dumps(each.payload), self.batch, each.account)
+                    for each in {(each.account, each.exec_id): each for each in executions}.values()
                 ],
             )
 
@@ -99,10 +100,10 @@ class House:
         """Demand what the oracle makes of all that has landed."""
         ledger = match(self.landed.values(), BOTS)
         trades = self.query(
-            "select category, symbol, bot_id, entry_order_id, exit_order_id, "
+            "select account_uid, category, symbol, bot_id, entry_order_id, exit_order_id, "
             f"{TRADE_VALUES} from trading.completed_trades"
         )
-        assert {tuple(row[:5]): row[5:] for row in trades} == expected_trades(ledger)
+        assert {tuple(row[:6]): row[6:] for row in trades} == expected_trades(ledger)
         assert len(trades) == len(ledger.pairs)
         lots = self.query(
             "select exec_id, bot_id, attributed_by, side, opened_qty, open_qty, commission from trading.open_lots"
@@ -114,18 +115,23 @@ class House:
         )
         assert {row[0]: row[1:] for row in unmatched} == ledger.unmatched
 
-        matched = sum(2 * row[7] for row in trades)
+        matched = sum(2 * row[8] for row in trades)
         accounted_for = matched + sum(row[5] for row in lots) + sum(row[4] for row in unmatched)
         assert accounted_for == ledger.traded
-        fees = sum(row[21] for row in trades) + sum(row[6] for row in lots) + sum(row[5] for row in unmatched)
+        fees = sum(row[22] for row in trades) + sum(row[6] for row in lots) + sum(row[5] for row in unmatched)
         assert fees == ledger.fees_paid
+        disagreements = self.query(
+            "select exec_id from staging.int_bybit__fills where not is_void and account_closed <> exchange_closed"
+        )
+        found = {exec_id for (exec_id,) in disagreements}
+        assert found == ledger.disagreements, found ^ ledger.disagreements
 
     def rows(self) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         """Both tables, without what tells only when rows were computed, and without void rows."""
         return (
             self.query(
                 "select to_jsonb(f) - 'settled_at' from staging.int_bybit__fills as f where not is_void"
-                " order by category, symbol, exec_time, seq, exec_id"
+                " order by account_uid, category, symbol, exec_time, seq, exec_id"
             ),
             self.query(
                 "select to_jsonb(t) - '{created_at,updated_at}'::text[] from trading.completed_trades as t"
@@ -151,6 +157,9 @@ def expected_trades(ledger: Ledger) -> dict[tuple[str, ...], tuple[Any, ...]]:
             cut(net * 100, pair.invested) if pair.invested else None,
             pair.entry_commission + pair.exit_commission,
             Decimal(str((closed - opened).total_seconds())),
+            "long" if entry_side == "Buy" else "short",
+            max(pair.modes),
+            "moved" if pair.moved else "trade",
         )
     return rows
 
@@ -159,6 +168,7 @@ def fill(number: int, side: str, quantity: object, price: object, **more: Any) -
     """The execution of that number: one a minute, each of an order of its own, of the first bot."""
     category = more.pop("category", "linear")
     minute = more.pop("minute", number)
+    account = more.pop("account", "main")
     payload = {
         "symbol": "BTCUSDT",
         "orderId": f"order-{number}",
@@ -175,4 +185,4 @@ def fill(number: int, side: str, quantity: object, price: object, **more: Any) -
         "isMaker": False,
         "seq": number,
     }
-    return Execution(f"e{number:04d}", category, START + timedelta(minutes=minute), payload | more)
+    return Execution(f"e{number:04d}", category, START + timedelta(minutes=minute), payload | more, account)

@@ -19,11 +19,25 @@ from extract.sources.bybit.client import (
     BannedError,
     Bybit,
     Execution,
+    RegionError,
     RejectedRequestError,
     milliseconds,
     signature,
+    uid_at,
 )
-from tests.support.fake_bybit import KEY, SECRET, FakeBybit, days_ago, execution, now_ms, trades
+from tests.support.fake_bybit import (
+    KEY,
+    OTHER_KEY,
+    OTHER_SECRET,
+    OTHER_UID,
+    SECRET,
+    UID,
+    FakeBybit,
+    days_ago,
+    execution,
+    now_ms,
+    trades,
+)
 
 BOUNDS = Bounds()
 NOW = datetime(2025, 3, 14, 15, 9, 26, tzinfo=timezone.utc)
@@ -188,7 +202,7 @@ def test_an_execution_keeps_its_milliseconds_and_its_payload(account: Account) -
         (33004, AccountError, "expired"),
         (10005, AccountError, "may not read executions"),
         (10010, AccountError, "other IP addresses"),
-        (10009, BannedError, "ten minutes"),
+        (10009, RegionError, "not available in your region"),
         (10018, BannedError, "ten minutes"),
         (10001, RejectedRequestError, "10001: told so"),
         (10024, RejectedRequestError, "10024: told so"),
@@ -208,6 +222,13 @@ def test_a_wrong_key_and_a_wrong_secret(running_fake: FakeBybit) -> None:
     assert "does not know the key" in Account(running_fake, key="another").fails(AccountError)
     # Bybit's own words for this quote the key
     assert "BYBIT_API_SECRET" in Account(running_fake, secret="another").fails(AccountError)
+
+
+def test_an_account_is_known_by_its_number_and_its_site(running_fake: FakeBybit) -> None:
+    assert Account(running_fake).client().account_uid() == str(UID)
+    assert Account(running_fake, key=OTHER_KEY, secret=OTHER_SECRET).client().account_uid() == str(OTHER_UID)
+    addresses = ("https://api.bybit.com", "https://api-testnet.bybit.com", "https://api-demo.bybit.com")
+    assert [uid_at(address, "7") for address in addresses] == ["7", "testnet-7", "demo-7"]
 
 
 @pytest.mark.parametrize(("skew", "side"), [(60_000, "behind"), (-60_000, "ahead of")])
@@ -243,6 +264,10 @@ def test_a_reset_far_ahead_is_not_waited_for_to_the_end(account: Account) -> Non
         {"status": 429},
         {"code": 10000},
         {"code": 10016},
+        {"code": 10429},
+        {"code": 170001},
+        {"code": 170007},
+        {"code": 170032},
         {"cut": True},
         {"body": "<html>a proxy has something to say</html>"},
         {"body": '{"retCode": 0, "result": {}}'},
@@ -334,4 +359,4 @@ def test_the_fake_refuses_what_bybit_refuses(account: Account) -> None:
         ("category=linear&cursor=1:2,1:2", "cursor"),
     ):
         with pytest.raises(RejectedRequestError, match=words):
-            client._ask(query)
+            client._ask("/v5/execution/list", query)

@@ -16,11 +16,14 @@ from extract.sources.bybit.client import (
     LONGEST_SPAN,
     RejectedRequestError,
 )
-from extract.sources.bybit.plan import OVERLAP, Window, backfill_windows, sync_windows
+from extract.sources.bybit.plan import Window, backfill_windows, sync_windows
 from extract.sources.bybit.settings import BybitSettings
 
 NOW = datetime(2025, 3, 14, 15, 9, 26, tzinfo=timezone.utc)
 WEEK = datetime(2025, 3, 13, tzinfo=timezone.utc)  # a Thursday, as 1970-01-01 was
+
+
+OVERLAP = timedelta(hours=2)
 
 
 # --- pace ------------------------------------------------------------------------------------
@@ -74,14 +77,14 @@ def test_no_window_reaches_behind_what_bybit_keeps() -> None:
 
 
 def test_a_sync_reads_on_with_an_overlap() -> None:
-    assert covered(sync_windows("linear", {WEEK: NOW - timedelta(hours=1)}, NOW)) == [
+    assert covered(sync_windows("linear", {WEEK: NOW - timedelta(hours=1)}, NOW, OVERLAP)) == [
         (NOW - timedelta(hours=1) - OVERLAP, NOW)
     ]
 
 
 def test_a_sync_crosses_weeks_after_a_long_silence() -> None:
     before = WEEK - timedelta(weeks=1)
-    assert covered(sync_windows("linear", {before: WEEK - timedelta(days=1)}, NOW)) == [
+    assert covered(sync_windows("linear", {before: WEEK - timedelta(days=1)}, NOW, OVERLAP)) == [
         (WEEK - timedelta(days=1) - OVERLAP, WEEK),
         (WEEK, NOW),
     ]
@@ -90,18 +93,18 @@ def test_a_sync_crosses_weeks_after_a_long_silence() -> None:
 def test_a_sync_makes_up_for_weeks_an_interrupted_backfill_left_out() -> None:
     first = WEEK - timedelta(weeks=4)
     read = {first: first + LONGEST_SPAN, WEEK: NOW - timedelta(minutes=5)}
-    spans = covered(sync_windows("linear", read, NOW))
+    spans = covered(sync_windows("linear", read, NOW, OVERLAP))
     assert [start for start, _ in spans[:3]] == [WEEK - timedelta(weeks=back) for back in (3, 2, 1)]
     assert spans[3] == (NOW - timedelta(minutes=5) - OVERLAP, NOW)
 
 
 def test_a_sync_needs_a_beginning() -> None:
     with pytest.raises(RejectedRequestError, match="run tradehouse bybit backfill first"):
-        sync_windows("linear", {}, NOW)
+        sync_windows("linear", {}, NOW, OVERLAP)
 
 
 def test_a_clock_that_was_set_back_asks_for_nothing() -> None:
-    assert sync_windows("linear", {WEEK: NOW}, NOW - timedelta(days=1)) == []
+    assert sync_windows("linear", {WEEK: NOW}, NOW - timedelta(days=1), OVERLAP) == []
 
 
 # --- settings --------------------------------------------------------------------------------
@@ -117,6 +120,10 @@ def test_a_clock_that_was_set_back_asks_for_nothing() -> None:
         ("BYBIT_API_KEY", "hid\nden", "has characters that no key has"),
         ("BYBIT_API_SECRET", "hiddén", "has characters that no key has"),
         ("BYBIT_REQUESTS_PER_SECOND", "0", "greater than 0"),
+        ("BYBIT_ACCOUNTS", "main,api", "none like a setting's"),
+        ("BYBIT_ACCOUNTS", "main,main", "each once"),
+        ("BYBIT_OVERLAP_HOURS", "-1", "greater than or equal to 0"),
+        ("BYBIT_BACKFILL_MONTHS", "25", "less than or equal to 24"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named_and_no_secret_quoted(
@@ -140,4 +147,20 @@ def test_settings_as_they_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert settings.bybit_base_url == "https://api-testnet.bybit.com"
     assert "hidden" not in repr(settings)
     with pytest.raises(SettingsError, match="BYBIT_API_KEY is not set"):
-        settings.require_credentials()
+        settings.require_accounts()
+    monkeypatch.setenv("BYBIT_ACCOUNTS", "Main, grid")
+    monkeypatch.setenv("BYBIT_MAIN_API_KEY", "hidden")
+    with pytest.raises(SettingsError, match="BYBIT_MAIN_API_SECRET and BYBIT_GRID_API_KEY and BYBIT_GRID_API_SECRET"):
+        load(BybitSettings).require_accounts()
+    for name in ("BYBIT_MAIN_API_SECRET", "BYBIT_GRID_API_KEY", "BYBIT_GRID_API_SECRET"):
+        monkeypatch.setenv(name, "hidden")
+    monkeypatch.setenv("BYBIT_GRID_BASE_URL", "https://api.bybit.com")
+    accounts = load(BybitSettings).require_accounts()
+    assert [(account.name, account.base_url) for account in accounts] == [
+        ("main", "https://api-testnet.bybit.com"),
+        ("grid", "https://api.bybit.com"),
+    ]
+    assert "hidden" not in repr(accounts)
+    monkeypatch.setenv("BYBIT_GRID_BASE_URL", "http://api.bybit.com")
+    with pytest.raises(SettingsError, match="BYBIT_GRID_BASE_URL"):
+        load(BybitSettings).require_accounts()

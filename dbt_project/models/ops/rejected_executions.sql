@@ -2,6 +2,7 @@ with
 
 in_extraction as (
     select
+        null::text as account_uid,
         row_key as exec_id,
         entity as category,
         null::timestamptz as exec_time,
@@ -16,6 +17,7 @@ in_extraction as (
 
 executions as (
     select
+        account_uid,
         exec_id,
         category,
         exec_time,
@@ -29,13 +31,17 @@ executions as (
 
 in_staging as (
     select
+        executions.account_uid,
         executions.exec_id,
         executions.category,
         executions.exec_time,
         fault.field,
         fault.left_out,
         case fault.field
-            when 'symbol' then 'no symbol'
+            when 'symbol' then 'no symbol, or longer than 200 characters'
+            when 'orderId' then 'longer than 200 characters'
+            when 'orderLinkId' then 'longer than 200 characters'
+            when 'extraFees' then 'no list of fees that can be valued; those are counted as 0'
             when 'side' then 'neither Buy nor Sell'
             when 'feeCurrency' then 'a fee in this currency cannot be valued; counted as 0'
             when 'execFee' then 'no number; counted as 0'
@@ -55,7 +61,7 @@ in_staging as (
         select
             unnest(string_to_array(executions.ignored, ' ')) as field,
             'value' as left_out
-        where executions.kind in ('fill', 'reject')
+        where executions.kind in ('fill', 'moved', 'reject')
     ) as fault
 ),
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -26,6 +28,7 @@ LONGEST_SPAN = timedelta(days=7)
 HISTORY = timedelta(days=730)
 """How far back Bybit keeps executions."""
 PAGE = 100
+PAGE_OF_DAYS = 1000
 RECV_WINDOW = 5000
 """Milliseconds a request is valid for; Bybit's own default."""
 BAN_PAUSE = 600.0
@@ -33,7 +36,14 @@ BAN_PAUSE = 600.0
 LONGEST_ID = 200
 FIRST_TIME, LAST_TIME = 946_684_800_000, 4_102_444_800_000  # 2000 and 2100, in milliseconds
 
-_TRY_AGAIN = {10000: "timed out", 10016: "had an internal error"}
+_TRY_AGAIN = {
+    10000: "timed out",
+    10016: "had an internal error",
+    10429: "gets too many requests at once from everybody",
+    170001: "had an internal error",
+    170007: "timed out",
+    170032: "has a network error",
+}
 _CREDENTIALS = {
     10003: "does not know the key of BYBIT_API_KEY (a key of the testnet works with its own BYBIT_BASE_URL only)",
     33004: "says the key of BYBIT_API_KEY has expired: make a new one",
@@ -42,7 +52,11 @@ _CREDENTIALS = {
     10007: "does not accept the key of BYBIT_API_KEY",
     10010: "says the key of BYBIT_API_KEY is bound to other IP addresses than this machine's",
 }
-_BANNED = {10009, 10018}
+_BANNED = {10018}
+_KLINE, _CLOSED_PNL = "/v5/market/kline", "/v5/position/closed-pnl"
+_EXECUTIONS, _ACCOUNT = "/v5/execution/list", "/v5/user/query-api"
+_PLACES = ("testnet", "demo")
+"""Words in the host of Bybit's sites where nothing is real; their accounts have numbers of their own."""
 
 
 class AccountError(ServiceError):
@@ -53,6 +67,10 @@ class BannedError(ServiceError):
     """Bybit blocks this machine's address, for ten minutes at least."""
 
     pause = BAN_PAUSE
+
+
+class RegionError(AccountError):
+    """Bybit does not serve this machine's country."""
 
 
 class RejectedRequestError(ServiceError):
@@ -78,13 +96,20 @@ class Bybit:
         http: sends the requests.
         key: the account's API key.
         secret: the key's secret.
+        name: the account's in BYBIT_ACCOUNTS; errors then name its variables.
         clock: Unix seconds; for tests.
     """
 
     def __init__(
-        self, http: HttpClient, key: SecretStr, secret: SecretStr, clock: Callable[[], float] = time.time
+        self,
+        http: HttpClient,
+        key: SecretStr,
+        secret: SecretStr,
+        name: str | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._http = http
+        self._prefix = "BYBIT_" if name is None else f"BYBIT_{name.upper()}_"
         self._key = key
         self._secret = secret
         self._clock = clock
@@ -106,20 +131,76 @@ class Bybit:
                 return found
             cursors.append(following)
 
+    def closed_pnl(self, category: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+        """Bybit's own records of closed profit, as they come, of a span of at most `LONGEST_SPAN`.
+
+        Raises:
+            As `executions`.
+        """
+        query = f"category={category}&startTime={milliseconds(since)}&endTime={milliseconds(until)}&limit={PAGE}"
+        cursor, seen = "", {""}
+        while True:
+            asked = query + (f"&cursor={cursor}" if cursor else "")
+            result = self._http.retrying(partial(self._ask, _CLOSED_PNL, asked)).get("result")
+            if not isinstance(result, dict) or not isinstance(result.get("list"), list):
+                raise UnavailableError("Bybit's reply has no list of closed profits")
+            yield from (each for each in result["list"] if isinstance(each, dict))
+            cursor = str(result.get("nextPageCursor") or "")
+            if cursor in seen:
+                return
+            seen.add(cursor)
+
+    def account_uid(self) -> str:
+        """Bybit's number of the key's account, after `testnet-` or `demo-` where it is none of the main site.
+
+        Raises:
+            As `executions`.
+        """
+        result = self._http.retrying(lambda: self._ask(_ACCOUNT, "")).get("result")
+        uid = result.get("userID") if isinstance(result, dict) else None
+        if not isinstance(uid, int | str) or not re.fullmatch(r"[0-9A-Za-z]{1,40}", str(uid)):
+            raise RejectedRequestError("Bybit's reply does not name the account of the key")
+        return uid_at(self._http.address, str(uid))
+
+    def daily_opens(self, coin: str, first: date, last: date) -> dict[date, str]:
+        """A coin's price in USDT at the start of each day (UTC) between two, as far as Bybit lists it.
+
+        Raises:
+            As `executions`.
+        """
+        found: dict[date, str] = {}
+        while first <= last:
+            end = min(last, first + timedelta(days=PAGE_OF_DAYS - 1))
+            start_ms, end_ms = (
+                milliseconds(datetime(day.year, day.month, day.day, tzinfo=timezone.utc)) for day in (first, end)
+            )
+            query = f"category=spot&symbol={coin}USDT&interval=D&start={start_ms}&end={end_ms}&limit={PAGE_OF_DAYS}"
+            result = self._http.retrying(partial(self._ask, _KLINE, query)).get("result")
+            listed = result.get("list") if isinstance(result, dict) else None
+            for each in listed if isinstance(listed, list) else []:
+                if (
+                    isinstance(each, list)
+                    and len(each) > 1
+                    and re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20})?", str(each[1]))
+                ):
+                    found[(EPOCH + timedelta(milliseconds=int(each[0]))).date()] = str(each[1])
+            first = end + timedelta(days=1)
+        return found
+
     def probe(self, category: str) -> float:
         """Ask for one execution; return how many seconds this machine's clock is ahead of Bybit's.
 
         Raises:
             As `executions`.
         """
-        reply = self._http.retrying(lambda: self._ask(f"category={category}&limit=1"))
+        reply = self._http.retrying(lambda: self._ask(_EXECUTIONS, f"category={category}&limit=1"))
         server = reply.get("time")
         return self._clock() - server / 1000 if isinstance(server, int) else 0.0
 
     def _page(self, query: str, cursor: str, known: Set[str]) -> tuple[dict[str, Item], str]:
         """One page, newest executions first, and the cursor of the next page, empty if there is none."""
         # the cursor arrives percent-encoded and must not be encoded again
-        result = self._ask(query + (f"&cursor={cursor}" if cursor else "")).get("result")
+        result = self._ask(_EXECUTIONS, query + (f"&cursor={cursor}" if cursor else "")).get("result")
         if not isinstance(result, dict) or not isinstance(result.get("list"), list):
             raise UnavailableError("Bybit's reply has no list of executions")
         following = result.get("nextPageCursor") or ""
@@ -130,7 +211,7 @@ class Bybit:
             raise UnavailableError("Bybit sends a page a second time instead of the next one")
         return page, following
 
-    def _ask(self, query: str) -> dict[str, Any]:
+    def _ask(self, path: str, query: str) -> dict[str, Any]:
         """Send one request; return its reply, checked to have retCode 0."""
         sent = 0
 
@@ -139,14 +220,14 @@ class Bybit:
             sent = int(self._clock() * 1000)
             return self._signed(sent, query_string)
 
-        reply = self._http.get(f"/v5/execution/list?{query}", headers)
+        reply = self._http.get(f"{path}?{query}" if query else path, headers)
         if reply.status == 403:
             raise BannedError(
                 "Bybit refuses this address (HTTP 403): too many requests from it, or a country it does not serve. "
                 "Wait ten minutes before the next attempt; a lower BYBIT_REQUESTS_PER_SECOND keeps it from happening"
             )
         if reply.status == 401:
-            raise AccountError(f"Bybit {_CREDENTIALS[10007]} (HTTP 401)")
+            raise AccountError(f"Bybit {self._fault(10007)} (HTTP 401)")
         if reply.status == 404:
             raise RejectedRequestError("Bybit has no such list (HTTP 404): does BYBIT_CATEGORIES fit the account?")
         content = reply.json()
@@ -155,6 +236,9 @@ class Bybit:
         if content["retCode"] != 0:
             raise self._complaint(content, reply, sent)
         return content
+
+    def _fault(self, code: int) -> str:
+        return _CREDENTIALS[code].replace("BYBIT_API_", f"{self._prefix}API_")
 
     def _signed(self, timestamp: int, query: str) -> dict[str, str]:
         key = self._key.get_secret_value()
@@ -170,7 +254,7 @@ class Bybit:
         code, server = content["retCode"], content.get("time")
         if code in _CREDENTIALS:
             # not Bybit's own message: the one for 10004 quotes the signed text with the key
-            return AccountError(f"Bybit {_CREDENTIALS[code]} ({code})")
+            return AccountError(f"Bybit {self._fault(code)} ({code})")
         if code == 10002:
             return AccountError(f"Bybit finds the request out of time ({code}): {_clock_fault(sent, server)}")
         if code == 10006:
@@ -182,6 +266,8 @@ class Bybit:
         if code in _TRY_AGAIN:
             return UnavailableError(f"Bybit {_TRY_AGAIN[code]} ({code})")
         words = self._http.masked(str(content.get("retMsg") or "without a reason"))
+        if code == 10009:
+            return RegionError(f"Bybit is not available in your region ({code}): {words}")
         if code in _BANNED:
             return BannedError(
                 f"Bybit refuses this address ({code}: {words}); wait ten minutes before the next attempt"
@@ -192,6 +278,12 @@ class Bybit:
 def signature(secret: SecretStr, text: str) -> str:
     """HMAC-SHA256 of the text, in hex: Bybit's signature of timestamp + key + recv_window + query string."""
     return hmac.new(secret.get_secret_value().encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def uid_at(address: str, uid: str) -> str:
+    """Bybit's number of an account, told apart from those of its sites where nothing is real."""
+    host = urlsplit(address).hostname or ""
+    return "-".join([*(place for place in _PLACES if place in host), uid])
 
 
 def milliseconds(moment: datetime) -> int:

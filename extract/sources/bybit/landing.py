@@ -17,8 +17,8 @@ from extract.warehouse import Connection
 SOURCE = "bybit"
 EXECUTIONS = StagingTable(
     "bybit_executions",
-    ("exec_id",),
-    {"exec_id": "text", "category": "text", "exec_time": "timestamptz", "payload": "jsonb"},
+    ("account_uid", "exec_id"),
+    {"account_uid": "text", "exec_id": "text", "category": "text", "exec_time": "timestamptz", "payload": "jsonb"},
 )
 
 
@@ -32,24 +32,58 @@ class Landed:
     stamp: datetime | None
 
 
-def weeks_read(connection: Connection, category: str) -> dict[datetime, datetime]:
-    """How far each week of a category has been read."""
+def weeks_read(connection: Connection, account_uid: str, category: str) -> dict[datetime, datetime]:
+    """How far each week of a category of an account has been read."""
     with connection.cursor() as cursor:
-        cursor.execute("select window_start, read_until from staging.bybit_windows where category = %s", (category,))
+        cursor.execute(
+            "select window_start, read_until from staging.bybit_windows where account_uid = %s and category = %s",
+            (account_uid, category),
+        )
         return {start.astimezone(timezone.utc): until.astimezone(timezone.utc) for start, until in cursor.fetchall()}
 
 
-def land(run: Run, window: Window, found: Mapping[str, Item]) -> Landed:
+def adopt_nameless(run: Run, account_uid: str) -> None:
+    """Give the account what landed before accounts had names."""
+    with run.connection.cursor() as cursor:
+        cursor.execute(
+            "select exists (select from staging.bybit_executions where account_uid = '')"
+            " or exists (select from staging.bybit_windows where account_uid = '')"
+        )
+        if cursor.fetchone() != (True,):
+            return
+    with landing(run) as batch:
+        name = literal(account_uid)
+        batch.execute(
+            f"update staging.bybit_executions set account_uid = {name}, extracted_at = {batch.stamp}"
+            " where account_uid = ''"
+        )
+        batch.execute(f"update staging.bybit_windows set account_uid = {name} where account_uid = ''")
+
+
+def note_bot(run: Run, bot: str | None, trades: int = 0) -> None:
+    """Note for `trading.sync_status` which bot the run was given and how many trades are new or restated."""
+    with run.connection.cursor() as cursor:
+        cursor.execute(
+            "insert into staging.bybit_runs (run_id, bot_id, trades_synced) values (%s, %s, %s)"
+            " on conflict (run_id) do update set trades_synced = excluded.trades_synced",
+            (run.run_id, bot, trades),
+        )
+        cursor.execute("delete from staging.bybit_runs where run_id < (select min(run_id) from ops.sync_runs)")
+
+
+def land(run: Run, account_uid: str, window: Window, found: Mapping[str, Item]) -> Landed:
     """Land a window in one transaction: executions, rejects, how far was read, and the run's counts."""
     executions = [item for item in found.values() if isinstance(item, Execution)]
     with landing(run) as batch:
         batch.copy(
             "bybit_found",
             {**EXECUTIONS.columns, "payload": "text"},
-            [(item.exec_id, window.category, item.exec_time, item.payload) for item in executions],
+            [(account_uid, item.exec_id, window.category, item.exec_time, item.payload) for item in executions],
         )
         invalid = {exec_id for (exec_id,) in batch.take_out_invalid_json("bybit_found", "payload", ["exec_id"])}
-        batch.upsert(EXECUTIONS, "select exec_id, category, exec_time, payload::jsonb as payload from bybit_found")
+        batch.upsert(
+            EXECUTIONS, "select account_uid, exec_id, category, exec_time, payload::jsonb as payload from bybit_found"
+        )
         changed = batch.written
         rejects = _rejects(window.category, found.values(), invalid)
         batch.record_rejects(
@@ -59,10 +93,10 @@ def land(run: Run, window: Window, found: Mapping[str, Item]) -> Landed:
         )
         with run.connection.cursor() as cursor:
             cursor.execute(
-                "insert into staging.bybit_windows as known (category, window_start, read_until) values (%s, %s, %s)"
-                " on conflict (category, window_start) do update"
+                "insert into staging.bybit_windows as known (account_uid, category, window_start, read_until)"
+                " values (%s, %s, %s, %s) on conflict (account_uid, category, window_start) do update"
                 " set read_until = greatest(known.read_until, excluded.read_until)",
-                (window.category, window.start, window.until),
+                (account_uid, window.category, window.start, window.until),
             )
             cursor.execute(
                 "update ops.sync_runs set range_start = least(range_start, %s), range_end = greatest(range_end, %s)"

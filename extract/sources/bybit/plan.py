@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 
 from extract.sources.bybit.client import EPOCH, HISTORY, LONGEST_SPAN, RejectedRequestError
 
-OVERLAP = timedelta(hours=2)
-"""How much of the time already read a sync reads again, for executions that Bybit lists late."""
 HISTORY_MARGIN = timedelta(minutes=5)
 """Bybit rejects times before its history, and time passes between our clock and its reply."""
 
@@ -42,15 +40,17 @@ def backfill_windows(
     ]
 
 
-def sync_windows(category: str, read_until: Mapping[datetime, datetime], now: datetime) -> list[Window]:
-    """Weeks that a backfill has not finished, then the time from the newest read moment, less `OVERLAP`, to `now`.
+def sync_windows(
+    category: str, read_until: Mapping[datetime, datetime], now: datetime, overlap: timedelta
+) -> list[Window]:
+    """Weeks that a backfill has not finished, then the time from the newest read moment, less `overlap`, to `now`.
 
     Raises:
         RejectedRequestError: nothing has been read yet, so there is no start to continue from.
     """
     if not read_until:
         raise RejectedRequestError("nothing has been read yet: run tradehouse bybit backfill first")
-    newest = _weeks(category, max(read_until.values()) - OVERLAP, now)
+    newest = _weeks(category, max(read_until.values()) - overlap, now)
     missing = backfill_windows(category, read_until, min(read_until), now)
     return [window for window in missing if newest and window.start < newest[0].start] + newest
 

@@ -1,34 +1,39 @@
-"""Bybit's source: the executions of an account, read in windows of time."""
+"""Bybit's source: the executions of one account or of several, read in windows of time."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
+from extract.pooling import require_session_pooling
 from extract.rest import HttpClient, Pace, ServiceError
 from extract.run import RunContext
 from extract.settings import Project, Settings, load
 from extract.source import Outcome, Reading, Source
-from extract.sources.bybit.client import Bybit, RejectedRequestError
-from extract.sources.bybit.landing import SOURCE, land, weeks_read
+from extract.sources.bybit.client import AccountError, Bybit, RegionError, RejectedRequestError
+from extract.sources.bybit.landing import SOURCE, adopt_nameless, land, note_bot, weeks_read
 from extract.sources.bybit.plan import Window, backfill_windows, sync_windows
-from extract.sources.bybit.settings import BybitSettings
-from extract.warehouse import Connection
+from extract.sources.bybit.prices import land_prices
+from extract.sources.bybit.settings import Account, BybitSettings, named_settings
+from extract.warehouse import Connection, open_warehouse
+
+DAYS_A_MONTH = 30.44
 
 
-def open_bybit(settings: BybitSettings, stop: threading.Event | None = None) -> tuple[HttpClient, Bybit]:
-    """The client of the account in the settings; close the first of the two when done.
-
-    Raises:
-        SettingsError: the key or the secret is missing.
-    """
-    key, secret = settings.require_credentials()
+def open_bybit(
+    settings: BybitSettings, account: Account, stop: threading.Event | None = None
+) -> tuple[HttpClient, Bybit]:
+    """The client of an account; close the first of the two when done."""
     http = HttpClient(
-        settings.bybit_base_url, Pace(1 / settings.bybit_requests_per_second), secrets=(key, secret), stop=stop
+        account.base_url,
+        Pace(1 / settings.bybit_requests_per_second),
+        secrets=(account.key, account.secret),
+        stop=stop,
     )
-    return http, Bybit(http, key, secret)
+    return http, Bybit(http, account.key, account.secret, account.name)
 
 
 @dataclass(kw_only=True)
@@ -37,15 +42,17 @@ class BybitReading(Reading):
 
     unit: str = "executions"
     landed_since: datetime | None = None
+    done: int = 0  # windows
 
 
 class BybitSource(Source[BybitReading]):
-    """Executions of the categories of an account.
+    """Executions of the categories of each account.
 
     Args:
-        settings: the account.
+        settings: the accounts.
         since: read all weeks from then on that are not yet read in full; without it, see `sync_windows`.
         bot: report only this bot's trades; executions are read for all bots.
+        begins: read an account of which nothing has been read from `bybit_backfill_months` ago on.
 
     Raises:
         SettingsError: key or secret is missing.
@@ -53,65 +60,99 @@ class BybitSource(Source[BybitReading]):
 
     name = SOURCE
 
-    def __init__(self, settings: BybitSettings, since: datetime | None = None, bot: str | None = None) -> None:
-        settings.require_credentials()
+    def __init__(
+        self, settings: BybitSettings, since: datetime | None = None, bot: str | None = None, begins: bool = False
+    ) -> None:
+        self._accounts = settings.require_accounts()
         self._settings = settings
         self._since = since
         self._bot = bot
+        self._begins = begins
 
     def read(self, run: RunContext) -> BybitReading:
         """Land window by window, each with how far it was read, so that the next run continues after a killed one.
 
-        A category that Bybit rejects fails alone; an error of the account ends the reading.
+        A category that Bybit rejects fails alone, and so does an account whose key is wrong, beside others. Any other
+        error ends the reading.
 
         Raises:
             ServiceError: nothing at all could be read.
         """
-        reading = BybitReading(parts=self._settings.categories)
-        windows = self._windows(run.connection, reading)
-        done = 0
-        http, bybit = open_bybit(self._settings, run.stop)
-        with http:
-            for number, window in enumerate(windows):
-                if run.stop.is_set():
-                    break
-                if window.category in reading.failed:
-                    continue
-                run.progress(f"reading {window.category} from {window.since:%Y-%m-%d %H:%M}", number, len(windows))
-                try:
-                    found = bybit.executions(window.category, window.since, window.until)
-                    landed = land(run.record, window, found)
-                except RejectedRequestError as rejected:
-                    reading.failed[window.category] = str(rejected)
-                except ServiceError as error:
-                    if not done:
-                        raise
-                    reading.error, reading.pause = str(error), error.pause
-                    break
-                else:
-                    done += 1
-                    reading.rows_read += landed.rows_read
-                    reading.rows_changed += landed.rows_changed
-                    reading.rows_rejected += landed.rows_rejected
-                    reading.landed_since = reading.landed_since or landed.stamp
-        if not done and reading.failed:
+        categories = self._settings.categories
+        reading = BybitReading(parts=[account.label(each) for account in self._accounts for each in categories])
+        if self._bot is not None:
+            note_bot(run.record, self._bot)
+        for account in self._accounts:
+            try:
+                self._read_account(run, account, reading)
+            except AccountError as error:
+                if len(self._accounts) == 1 or isinstance(error, RegionError):
+                    raise
+                reading.failed |= {account.label(each): str(error) for each in categories}
+            if reading.error is not None or run.stop.is_set():
+                break
+        if not reading.done and reading.failed:
             raise RejectedRequestError("; ".join(reading.problems))
         return reading
 
-    def _windows(self, connection: Connection, reading: BybitReading) -> list[Window]:
-        """The windows to read, by category, oldest first."""
+    def _read_account(self, run: RunContext, account: Account, reading: BybitReading) -> None:
+        """Read one account into the reading.
+
+        Raises:
+            AccountError: its key is wrong, or the clock.
+            ServiceError: nothing has been read so far.
+        """
+        http, bybit = open_bybit(self._settings, account, run.stop)
+        with http:
+            try:
+                uid = bybit.account_uid()
+                adopt_nameless(run.record, uid)
+                windows = self._windows(run.connection, account, uid, reading)
+                for number, window in enumerate(windows):
+                    label = account.label(window.category)
+                    if run.stop.is_set():
+                        break
+                    if label in reading.failed:
+                        continue
+                    run.progress(f"reading {label} from {window.since:%Y-%m-%d %H:%M}", number, len(windows))
+                    try:
+                        self._read_window(run, bybit, uid, window, reading)
+                    except RejectedRequestError as rejected:
+                        reading.failed[label] = str(rejected)
+                priced = land_prices(run.record, bybit, reading.landed_since, reading.notes)
+                reading.landed_since = reading.landed_since or priced
+            except ServiceError as error:
+                alone = isinstance(error, AccountError) and len(self._accounts) > 1
+                if alone or not reading.done:
+                    raise
+                reading.error, reading.pause = str(error), error.pause
+
+    def _read_window(self, run: RunContext, bybit: Bybit, uid: str, window: Window, reading: BybitReading) -> None:
+        found = bybit.executions(window.category, window.since, window.until)
+        landed = land(run.record, uid, window, found)
+        reading.done += 1
+        reading.rows_read += landed.rows_read
+        reading.rows_changed += landed.rows_changed
+        reading.rows_rejected += landed.rows_rejected
+        reading.landed_since = reading.landed_since or landed.stamp
+
+    def _windows(self, connection: Connection, account: Account, uid: str, reading: BybitReading) -> list[Window]:
+        """The windows of an account to read, by category, oldest first."""
         now = datetime.now(timezone.utc)
         windows: list[Window] = []
         for category in self._settings.categories:
-            read_until = weeks_read(connection, category)
+            read_until = weeks_read(connection, uid, category)
+            since = self._since
+            if since is None and self._begins and not read_until:
+                since = now - timedelta(days=self._settings.bybit_backfill_months * DAYS_A_MONTH)
             try:
                 windows += (
-                    sync_windows(category, read_until, now)
-                    if self._since is None
-                    else backfill_windows(category, read_until, self._since, now)
+                    sync_windows(category, read_until, now, timedelta(hours=self._settings.bybit_overlap_hours))
+                    if since is None
+                    else backfill_windows(category, read_until, since, now)
                 )
             except RejectedRequestError as rejected:
-                reading.failed[category] = str(rejected)
+                reading.failed[account.label(category)] = str(rejected)
         return windows
 
     def stale_models(self, reading: BybitReading) -> Sequence[str] | None:
@@ -123,6 +164,7 @@ class BybitSource(Source[BybitReading]):
         if outcome.reading.landed_since is None:
             return
         trades = _changed_trades(run.connection, outcome.reading.landed_since)
+        note_bot(run.record, self._bot, sum(trades.values()) if self._bot is None else trades.get(self._bot, 0))
         for bot in trades if self._bot is None else [self._bot]:
             outcome.reading.notes.append(f"{bot}: {trades.get(bot, 0):,} trades new or restated")
 
@@ -143,32 +185,50 @@ def _changed_trades(connection: Connection, since: datetime) -> dict[str, int]:
 SETTINGS = BybitSettings
 
 
+def more_settings() -> set[str]:
+    """The settings of the accounts that BYBIT_ACCOUNTS names.
+
+    Raises:
+        SettingsError: a setting cannot work.
+    """
+    return set(named_settings(load(BybitSettings).names).model_fields)
+
+
 def default_every(_: Settings) -> float:
     """Seconds between the ticks of its service."""
     return 3600
 
 
-def create(_: Settings, __: Project, since: datetime | None = None, bot: str | None = None) -> BybitSource:
-    """The source of the settings; `since` and `bot` as BybitSource has them.
+def create(
+    _: Settings, __: Project, since: datetime | None = None, bot: str | None = None, begins: bool = False
+) -> BybitSource:
+    """The source of the settings; the arguments as BybitSource has them.
 
     Raises:
         SettingsError: key or secret is missing, or a setting cannot work.
     """
-    return BybitSource(load(BybitSettings), since, bot)
+    return BybitSource(load(BybitSettings), since, bot, begins)
 
 
-def check(_: Settings, __: Project) -> Iterator[str]:
-    """Send one signed request per category; yield what works.
+def check(warehouse_settings: Settings, _: Project) -> Iterator[str]:
+    """Send a signed request per account and category, and connect to the warehouse; yield what works.
 
     Raises:
         ServiceError: a request failed.
+        WarehouseError: the warehouse cannot be used.
     """
     settings = load(BybitSettings)
-    http, account = open_bybit(settings)
-    with http:
-        for category in settings.categories:
-            ahead = account.probe(category)
-            yield (
-                f"{http.address} accepts the key, executions of {category} can be read; this machine's clock is "
-                f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} Bybit's"
-            )
+    for account in settings.require_accounts():
+        http, bybit = open_bybit(settings, account)
+        with http:
+            uid = bybit.account_uid()
+            for category in settings.categories:
+                ahead = bybit.probe(category)
+                yield (
+                    f"{http.address} accepts the key of account {uid}, executions of {category} can be read; this "
+                    f"machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} Bybit's"
+                )
+    warehouse = open_warehouse(warehouse_settings)
+    with closing(warehouse.connect("bybit test", autocommit=True)) as connection:
+        require_session_pooling(connection)
+    yield f"{warehouse.description} can be reached"

@@ -13,7 +13,7 @@ import pytest
 from extract.sources.bybit.client import BAN_PAUSE
 from tests.conftest import Server
 from tests.support.bybit_world import SECRETS, BybitWorld, bybit_world_on
-from tests.support.fake_bybit import days_ago, execution
+from tests.support.fake_bybit import UID, days_ago, execution
 from tests.support.services import RunningService, service
 from tests.support.world import TRADEHOUSE
 
@@ -30,12 +30,16 @@ def account(tmp_path: Path) -> Iterator[BybitWorld]:
         yield world
 
 
-def test_the_test_needs_no_warehouse_and_says_what_works(account: BybitWorld) -> None:
+def test_the_test_says_what_works_of_account_and_warehouse(account: BybitWorld, bybit_world: BybitWorld) -> None:
     account.settings["BYBIT_CATEGORIES"] = "linear,spot"
     account.fake.skew(-800)
-    lines = account.bybit("test").splitlines()
+    *lines, error = account.bybit("test", code=2).splitlines()
+    assert error.startswith("error: cannot connect to Postgres")
+    assert bybit_world.bybit("test").splitlines()[-1].endswith(" can be reached")
     assert len(lines) == 2
-    assert lines[0].startswith(f"{account.fake.url} accepts the key, executions of linear can be read; ")
+    assert lines[0].startswith(
+        f"{account.fake.url} accepts the key of account {UID}, executions of linear can be read; "
+    )
     assert "executions of spot can be read" in lines[1]
     assert lines[0].endswith("s ahead of Bybit's")
     queries = [query for _, query in account.fake.requests()]
@@ -84,7 +88,7 @@ def test_a_clock_that_is_off_is_named_with_how_much(account: BybitWorld) -> None
 
 def test_trouble_that_passes_shows_nowhere(account: BybitWorld) -> None:
     account.fake.next({"code": 10006, "reset_in": 200}, {"status": 502}, {"cut": True})
-    assert "accepts the key" in account.bybit("test")
+    assert "accepts the key" in account.bybit("test", code=2)
     assert len(account.fake.requests()) == 4
 
 
@@ -182,20 +186,22 @@ def test_the_service_follows_the_account_until_sigterm(served_world: BybitWorld)
     ) == [("bybit run", "done")]
 
 
-def test_the_service_says_once_what_is_wrong_and_when_it_no_longer_is(served_world: BybitWorld) -> None:
+def test_the_service_begins_by_itself_and_says_once_what_is_wrong(served_world: BybitWorld) -> None:
+    served_world.settings["BYBIT_BACKFILL_MONTHS"] = "2"
+    served_world.fake.add([execution("older", days_ago(40)), execution("too_old", days_ago(80))])
     with bybit_service(served_world) as running:
-        running.await_log("run tradehouse bybit backfill first")
-        served_world.backfill()
-        running.await_log("run: cleared")
+        await_landed(running, served_world, "older")
+        running.await_log("tests passed")
         served_world.fake.always(code=10003)
         running.await_log("does not know the key")
         served_world.fake.requests()
         for _ in range(3):
             running.await_that(lambda: bool(served_world.fake.requests()), "further attempt")
         served_world.fake.always()
-        running.await_log("run: cleared", times=2)
+        running.await_log("run: cleared")
         assert running.log.count("does not know the key") == 1
         assert running.end() == 0
+    assert list(served_world.landed()) == ["older"]
 
 
 def test_the_service_keeps_quiet_after_a_ban(served_world: BybitWorld) -> None:

@@ -219,7 +219,7 @@ def test_what_cost_nothing_has_a_profit_and_no_percentage(house: House) -> None:
 def test_what_is_no_fill_is_listed_or_kept_apart(house: House) -> None:
     house.land(
         [
-            fill(1, "Buy", 1, 10, execType="MovePosition"),
+            fill(1, "Buy", 1, 10, execType="CorporateAction"),
             fill(2, "Buy", 1, 10, execType="SomethingNew"),
             fill(3, "Buy", 1, 10, execType=None),
             fill(4, "Sell", 1, 10, execType="Funding", execFee="-0.25"),
@@ -230,7 +230,7 @@ def test_what_is_no_fill_is_listed_or_kept_apart(house: House) -> None:
     house.increment()
     house.check()
     assert house.query("select exec_id, explanation from trading.unmatched_executions order by exec_id") == [
-        ("e0001", "execType MovePosition is not matched"),
+        ("e0001", "execType CorporateAction is not matched"),
         ("e0002", "execType SomethingNew is not matched"),
         ("e0003", "execType missing is not matched"),
     ]
@@ -287,7 +287,7 @@ def test_runs_show_as_sync_status(house: House) -> None:
         " ('bybit', 'bybit run', 'interrupted', '2025-01-06 01:00Z', '2025-01-06 01:00:30Z', 0, null, null, null),"
         " ('bybit', 'bybit sync', 'running', '2025-01-06 02:00Z', null, 0, null, null, null)"
     )
-    columns = "sync_type, status, trades_synced, duration_seconds, error_message"
+    columns = "sync_type, status, executions_synced, duration_seconds, error_message"
     assert house.query(f"select {columns} from trading.sync_status order by sync_started_at") == [
         ("backfill", "completed", 7, 60, None),
         ("hourly", "failed", 0, 30, "interrupted"),

@@ -1,5 +1,5 @@
 {#
-    Who closed and opened what, fill by fill. An increment starts, in each category and symbol, at the first place where
+    Who closed and opened what, fill by fill. An increment starts, in each account, category and symbol, at the first place where
     a fill is new, different or gone, from the book that the fill before left; the fills before it stay as they are.
 
     `settled_at` is the newest batch among a fill and all before it: where it grows, something at or before the fill
@@ -20,7 +20,7 @@ places as (
         extracted_at as placed_at,
         null::jsonb as opening_book
     from {{ ref('stg_bybit__executions') }}
-    where kind = 'fill'
+    where kind in ('fill', 'moved')
 ),
 {% endif %}
 
@@ -32,15 +32,17 @@ steps as (
             linked_bot,
             case when is_void then 0 when side = 'Buy' then quantity else -quantity end,
             closed_size,
-            coalesce(only_closes, false)
+            coalesce(only_closes, false),
+            category in ('linear', 'inverse')
         ) over in_turn as step,
         max(placed_at) over in_turn as newest_placed_at
     from places
-    window in_turn as (partition by category, symbol order by exec_time, seq, exec_id collate "C")
+    window in_turn as (partition by account_uid, category, symbol order by exec_time, seq, exec_id collate "C")
 ),
 
 final as (
     select
+        account_uid,
         category,
         symbol,
         exec_time,
@@ -53,6 +55,7 @@ final as (
         quantity,
         commission,
         exec_type,
+        kind,
         linked_bot,
         reason,
         (step).bot_id as bot_id,
@@ -63,6 +66,11 @@ final as (
         (step).opened as opened,
         (step).opened_from as opened_from,
         (step).opened_by as opened_by,
+        (step).position_mode as position_mode,
+        closed_size as exchange_closed,
+        (step).account_closed as account_closed,
+        unpriced_fee,
+        fee_currency,
         (step).book as book,
         is_void,
         placed_at as extracted_at,

@@ -35,7 +35,8 @@ entries as (
         *,
         opened_by as holder,
         greatest(opened_from, scale_start) as starts_at,
-        row_number() over (order by category, symbol, opened_by, opened_from) as entry_number
+        case side when 'Buy' then 'long' else 'short' end as position_side,
+        row_number() over (order by account_uid, category, symbol, opened_by, side, opened_from) as entry_number
     from opening_fills
 ),
 
@@ -45,59 +46,35 @@ exits as (
         bot_id as holder,
         closed_from as starts_at,
         closed_from + closed as ends_at,
-        row_number() over (order by category, symbol, bot_id, closed_from) as exit_number
+        case side when 'Sell' then 'long' else 'short' end as position_side,
+        row_number() over (
+            order by
+                account_uid,
+                category,
+                symbol,
+                bot_id,
+                case side when 'Sell' then 'long' else 'short' end,
+                closed_from
+        ) as exit_number
     from closing_fills
 ),
 
 matched as (
-{{ fifo_matching(entries='entries', exits='exits', holder=['category', 'symbol', 'holder']) }}
+{{ fifo_matching(
+    entries='entries',
+    exits='exits',
+    holder=['account_uid', 'category', 'symbol', 'holder', 'position_side'],
+) }}
 ),
 
 pieces as (
-    select
-        exits.category,
-        exits.symbol,
-        exits.holder,
-        matched.ends_at - matched.starts_at as quantity,
-        case entries.side when 'Buy' then 1 else -1 end as direction,
-        entries.order_id as entry_order_id,
-        entries.client_order_id as entry_client_order_id,
-        entries.side as entry_side,
-        entries.price as entry_price,
-        entries.exec_time as entry_time,
-        entries.reason as entry_reason,
-        case when entries.opened_by = entries.bot_id then entries.attributed_by else 'no_position' end
-            as entry_attributed_by,
-        {{ fee_share(
-            'entries.commission',
-            'entries.quantity',
-            'entries.closed + entries.unmatched + matched.starts_at - entries.opened_from',
-            'entries.closed + entries.unmatched + matched.ends_at - entries.opened_from',
-        ) }} as entry_commission,
-        exits.order_id as exit_order_id,
-        exits.client_order_id as exit_client_order_id,
-        exits.side as exit_side,
-        exits.price as exit_price,
-        exits.exec_time as exit_time,
-        exits.reason as exit_reason,
-        exits.attributed_by as exit_attributed_by,
-        {{ fee_share(
-            'exits.commission',
-            'exits.quantity',
-            'matched.starts_at - exits.closed_from',
-            'matched.ends_at - exits.closed_from',
-        ) }} as exit_commission,
-        greatest(entries.extracted_at, exits.extracted_at) as extracted_at,
-        exits.settled_at
-    from matched
-    inner join entries on matched.entry_number = entries.entry_number
-    inner join exits on matched.exit_number = exits.exit_number
-    where exits.is_to_compute
+{{ matched_pieces(matched='matched', entries='entries', exits='exits') }}
 ),
 
 pairs as (
     select
-        concat_ws(':', holder, category, symbol, entry_order_id, exit_order_id) as pair_name,
+        concat_ws(':', holder, account_uid, category, symbol, entry_order_id, exit_order_id) as pair_name,
+        account_uid,
         category,
         symbol,
         holder as bot_id,
@@ -117,9 +94,13 @@ pairs as (
         min(exit_reason) as exit_reason,
         min(exit_attributed_by) as exit_attributed_by,
         sum(exit_commission) as exit_commission,
+        min(position_side) as position_side,
+        max(position_mode) as position_mode,
+        bool_or(is_moved) as is_moved,
         sum(quantity) as quantity,
         sum(
             case
+                when is_moved then 0
                 when category = 'inverse'
                     then {{ quotient('quantity * (exit_price - entry_price) * direction', 'entry_price * exit_price') }}
                 else quantity * (exit_price - entry_price) * direction
@@ -129,6 +110,7 @@ pairs as (
         -- even in a branch that is not taken, and an entry's price may be 0.
         sum(
             case
+                when is_moved then 0
                 when category = 'inverse' then {{ quotient('quantity', 'entry_price') }}
                 else entry_price * quantity
             end
@@ -136,7 +118,7 @@ pairs as (
         max(extracted_at) as synced_at,
         max(settled_at) as settled_at
     from pieces
-    group by category, symbol, holder, entry_order_id, exit_order_id
+    group by account_uid, category, symbol, holder, entry_order_id, exit_order_id
 ),
 
 trades as (
@@ -145,9 +127,16 @@ trades as (
             when length(pair_name) <= 100 then pair_name
             else left(bot_id, 35) || ':' || encode(sha256(convert_to(pair_name, 'UTF8')), 'hex')
         end as trade_id,
+        -- the first 63 bits of a digest
+        ('x' || left(encode(sha256(convert_to(pair_name, 'UTF8')), 'hex'), 16))::bit(64)::bigint & 9223372036854775807
+            as id,
         bot_id,
+        account_uid,
         category,
         symbol,
+        position_side,
+        coalesce(position_mode, 'one_way') as position_mode,
+        case when is_moved then 'moved' else 'trade' end as kind,
         entry_order_id,
         entry_client_order_id,
         entry_side,
@@ -174,7 +163,7 @@ trades as (
         end as pnl_pct,
         trim_scale(entry_commission + exit_commission) as total_commission,
         trim_scale(extract(epoch from exit_time - entry_time)) as holding_duration_seconds,
-        'bybit' as source,
+        'bybit_api' as source,
         synced_at,
         settled_at as created_at,
         settled_at as updated_at
@@ -188,7 +177,8 @@ select
         {{ tombstone({'trade_id': 'so_far.trade_id'}) }}
 from {{ this }} as so_far
 inner join orders_to_compute
-    on so_far.category = orders_to_compute.category
+    on so_far.account_uid = orders_to_compute.account_uid
+        and so_far.category = orders_to_compute.category
         and so_far.symbol = orders_to_compute.symbol
         and so_far.exit_order_id = orders_to_compute.order_id
 where not exists (

@@ -1,7 +1,9 @@
 select
     bot_id,
+    account_uid,
     category,
     symbol,
+    {{ trade_market() }} as market,
     exit_reason,
     count(*) as total_trades,
     count(*) filter (where net_pnl > 0) as winning_trades,
@@ -14,4 +16,5 @@ select
     avg(holding_duration_seconds) as average_holding_seconds,
     avg(pnl_pct) as average_pnl_pct
 from {{ ref('completed_trades') }}
-group by bot_id, category, symbol, exit_reason
+where kind = 'trade'
+group by bot_id, account_uid, category, symbol, exit_reason

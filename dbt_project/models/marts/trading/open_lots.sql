@@ -6,13 +6,15 @@ fills as (
 
 closed as (
     select
+        account_uid,
         category,
         symbol,
         bot_id,
+        side,
         max(closed_from + closed) as closed_to
     from fills
     where closed > 0
-    group by category, symbol, bot_id
+    group by account_uid, category, symbol, bot_id, side
 ),
 
 lots as (
@@ -22,19 +24,44 @@ lots as (
         fills.opened_from + fills.opened as open_to
     from fills
     left join closed
-        on fills.category = closed.category and fills.symbol = closed.symbol and fills.opened_by = closed.bot_id
+        on fills.account_uid = closed.account_uid
+            and fills.category = closed.category
+            and fills.symbol = closed.symbol
+            and fills.opened_by = closed.bot_id
+            and fills.side <> closed.side
     where fills.opened > 0 and fills.opened_from + fills.opened > coalesce(closed.closed_to, 0)
+),
+
+priced as (
+    select
+        lots.*,
+        newest.price as last_price
+    from lots
+    left join lateral (
+        select fills.price
+        from fills
+        where fills.account_uid = lots.account_uid
+            and fills.category = lots.category
+            and fills.symbol = lots.symbol
+            and not fills.is_void
+            and fills.kind = 'fill'
+        order by fills.exec_time desc, fills.seq desc, fills.exec_id collate "C" desc
+        limit 1
+    ) as newest on true
 ),
 
 final as (
     select
         opened_by as bot_id,
+        account_uid,
         category,
         symbol,
         exec_id,
         order_id,
         client_order_id,
         side,
+        case side when 'Buy' then 'long' else 'short' end as position_side,
+        position_mode,
         price,
         exec_time as entry_time,
         reason as entry_reason,
@@ -47,8 +74,16 @@ final as (
             'closed + unmatched + open_from - opened_from',
             'closed + unmatched + open_to - opened_from',
         ) }}) as commission,
+        last_price,
+        trim_scale(
+            (open_to - open_from) * case side when 'Buy' then 1 else -1 end * case
+                when kind = 'moved' then null
+                when category <> 'inverse' then last_price - price
+                when price > 0 and last_price > 0 then {{ quotient('last_price - price', 'price * last_price') }}
+            end
+        ) as unrealised_pnl,
         extracted_at as synced_at
-    from lots
+    from priced
 )
 
 select * from final

@@ -2,6 +2,7 @@ with
 
 surplus as (
     select
+        account_uid,
         exec_id,
         category,
         symbol,
@@ -12,6 +13,8 @@ surplus as (
         order_id,
         client_order_id,
         side,
+        case side when 'Sell' then 'long' else 'short' end as position_side,
+        position_mode,
         price,
         reason,
         trim_scale(quantity) as quantity,
@@ -25,6 +28,7 @@ surplus as (
 
 no_fills as (
     select
+        account_uid,
         exec_id,
         category,
         symbol,
@@ -35,6 +39,8 @@ no_fills as (
         order_id,
         client_order_id,
         side,
+        null as position_side,
+        null as position_mode,
         price,
         reason,
         quantity,

@@ -5,12 +5,17 @@ executions as (
     select * from {{ source('bybit', 'bybit_executions') }}
 ),
 
+prices as (
+    select * from {{ source('bybit', 'bybit_prices') }}
+),
+
 bots as (
     select * from {{ ref('bots') }}
 ),
 
 final as (
     select
+        executions.account_uid,
         executions.exec_id,
         executions.category,
         texts.symbol,
@@ -19,8 +24,9 @@ final as (
         texts.exec_type,
         case
             when texts.exec_type = 'Funding' then 'funding'
-            when not judged.changes_position then 'other'
+            when not (judged.is_a_fill or judged.is_moved) then 'other'
             when faults.rejected_fields <> '{}' then 'reject'
+            when judged.is_moved then 'moved'
             else 'fill'
         end as kind,
         coalesce(texts.order_id, executions.exec_id) as order_id,
@@ -32,11 +38,12 @@ final as (
         numbers.closed_size,
         numbers.fee,
         texts.fee_currency,
-        coalesce(fees.commission, 0) as commission,
+        coalesce(fees.commission, 0) + coalesce(extra.commission, 0) as commission,
+        case when fees.commission is null and numbers.fee <> 0 then numbers.fee end as unpriced_fee,
         link.bot_id as linked_bot,
         case when link.bot_id is not null then coalesce(link.reason, reasons.reason) else reasons.reason end as reason,
-        executions.category = 'spot' and texts.side = 'Sell' or link.bot_id is null and reasons.only_closes
-            as only_closes,
+        (executions.category = 'spot' and texts.side = 'Sell' and not texts.is_leverage)
+        or (link.bot_id is null and reasons.only_closes) as only_closes,
         -- as text: dbt's unit tests know no arrays
         nullif(array_to_string(faults.rejected_fields, ' '), '') as faults,
         nullif(array_to_string(faults.ignored, ' '), '') as ignored,
@@ -53,9 +60,14 @@ final as (
             nullif(executions.payload ->> 'feeCurrency', '') as fee_currency,
             executions.payload ->> 'execPrice' as price,
             executions.payload ->> 'execQty' as quantity,
-            executions.payload ->> 'execFee' as fee,
-            nullif(executions.payload ->> 'closedSize', '') as closed_size,
+            -- of the spot leg of a spread
+            coalesce(nullif(executions.payload ->> 'execFeeV2', ''), executions.payload ->> 'execFee') as fee,
+            -- a spot account closes nothing
+            case when executions.category <> 'spot' then nullif(executions.payload ->> 'closedSize', '') end
+                as closed_size,
             executions.payload ->> 'seq' as seq,
+            coalesce(executions.payload ->> 'isLeverage', '') = '1' as is_leverage,
+            nullif(nullif(executions.payload ->> 'extraFees', ''), '[]') as extra_fees,
             coalesce(executions.payload ->> 'stopOrderType', '') as stop_order_type,
             coalesce(executions.payload ->> 'createType', '') as create_type
         limit 1
@@ -69,31 +81,40 @@ final as (
                 when {{ is_decimal('texts.closed_size') }} and not starts_with(texts.closed_size, '-')
                     then texts.closed_size::numeric
             end as closed_size,
-            case when texts.seq ~ '^[0-9]{1,18}$' then texts.seq::bigint end as seq
+            case
+                when texts.seq ~ '^[0-9]{1,18}$' then texts.seq::bigint
+                when texts.seq ~ '^[0-9]{19}$' and texts.seq <= '9223372036854775807' collate "C"
+                    then texts.seq::bigint
+            end as seq
         limit 1
     ) as numbers
     cross join lateral (
         select
             coalesce(
                 texts.exec_type in ('Trade', 'AdlTrade', 'BustTrade', 'Settle', 'Delivery', 'BlockTrade'), false
-            ) as changes_position,
-            coalesce(starts_with(texts.symbol, texts.fee_currency), false) as fee_is_in_base,
-            -- linear contracts settle in a dollar coin that the symbol need not name (BTCPERP)
-            texts.fee_currency is null
-            or starts_with(texts.symbol, texts.fee_currency)
-            or right(texts.symbol, length(texts.fee_currency)) = texts.fee_currency
-            or executions.category in ('linear', 'option') and texts.fee_currency in ('USDT', 'USDC', 'USD')
-                as fee_has_a_price
+            ) as is_a_fill,
+            coalesce(texts.exec_type in ('MovePosition', 'FutureSpread'), false) as is_moved,
+            -- a spot fee is taken from what is received, which is the base coin of a purchase
+            case
+                when texts.fee_currency is null then executions.category = 'spot' and texts.side = 'Buy'
+                else coalesce(starts_with(texts.symbol, texts.fee_currency), false)
+            end as fee_is_in_base
         limit 1
     ) as judged
+    left join prices
+        on texts.fee_currency = prices.coin and prices.day = (executions.exec_time at time zone 'UTC')::date
     cross join lateral (
         select
-            case
-                when not judged.fee_has_a_price then null
-                -- an inverse contract earns and pays in its coin
-                when judged.fee_is_in_base and executions.category <> 'inverse' then numbers.fee * numbers.price
-                else numbers.fee
-            end as commission,
+            numbers.fee * coalesce(
+                case when judged.fee_is_in_base and executions.category <> 'inverse' then numbers.price end,
+                {{ coin_value(
+                    'texts.fee_currency',
+                    'executions.category',
+                    'texts.symbol',
+                    'numbers.price',
+                    'prices.price',
+                ) }}
+            ) as commission,
             case
                 when executions.category = 'spot' and texts.side = 'Buy' and judged.fee_is_in_base
                     then coalesce(numbers.fee, 0)
@@ -101,13 +122,28 @@ final as (
             end as taken_from_quantity
         limit 1
     ) as fees
+    left join lateral (
+        select
+            sum(taxes.commission) as commission,
+            coalesce(bool_and(taxes.commission is not null), false) as is_read
+        from {{ extra_fees(
+            'texts.extra_fees',
+            'executions.category',
+            'texts.symbol',
+            'numbers.price',
+            'executions.exec_time',
+        ) }} as taxes
+    ) as extra on texts.extra_fees is not null
     cross join lateral (
         select
             array_remove(
                 array[
-                    case when texts.symbol is null then 'symbol' end,
+                    case when texts.symbol is null or length(texts.symbol) > 200 then 'symbol' end,
+                    case when length(texts.order_id) > 200 then 'orderId' end,
+                    case when length(texts.client_order_id) > 200 then 'orderLinkId' end,
                     case when coalesce(texts.side, '') not in ('Buy', 'Sell') then 'side' end,
                     case
+                        when judged.is_moved and coalesce(numbers.price, 0) >= 0 then null
                         when numbers.price > 0 or numbers.price = 0 and executions.category <> 'inverse' then null
                         else 'execPrice'
                     end,
@@ -119,8 +155,9 @@ final as (
                 array[
                     case
                         when numbers.fee is null then 'execFee'
-                        when not judged.fee_has_a_price and numbers.fee <> 0 then 'feeCurrency'
+                        when fees.commission is null and numbers.fee <> 0 then 'feeCurrency'
                     end,
+                    case when not extra.is_read then 'extraFees' end,
                     case when texts.closed_size is not null and numbers.closed_size is null then 'closedSize' end,
                     case when numbers.seq is null then 'seq' end
                 ],
@@ -129,59 +166,16 @@ final as (
         limit 1
     ) as faults
     cross join lateral (
-        select
-            case
-                when texts.exec_type = 'AdlTrade' then 'adl'
-                when texts.exec_type = 'BustTrade' then 'liquidation'
-                when texts.exec_type = 'Delivery' then 'delivery'
-                when texts.exec_type = 'Settle' then 'settlement'
-                when texts.create_type like 'CreateByAdl%' then 'adl'
-                when texts.create_type like 'CreateByLiq%' then 'liquidation'
-                when texts.create_type ilike 'CreateByTakeOver%' then 'liquidation'
-                when texts.create_type = 'CreateBySettle' then 'settlement'
-                when texts.stop_order_type in ('StopLoss', 'PartialStopLoss') then 'stop_loss'
-                when texts.stop_order_type in ('TakeProfit', 'PartialTakeProfit') then 'take_profit'
-                when texts.stop_order_type in ('TrailingStop', 'TrailingProfit') then 'trailing_stop'
-                when texts.create_type in ('CreateByStopLoss', 'CreateByPartialStopLoss') then 'stop_loss'
-                when texts.create_type in ('CreateByTakeProfit', 'CreateByPartialTakeProfit') then 'take_profit'
-                when texts.create_type in ('CreateByTrailingStop', 'CreateByTrailingProfit') then 'trailing_stop'
-                when texts.create_type in ('CreateByClosing', 'CreateByAdminClosing') then 'closing'
-                when texts.create_type = 'CreateByUser' then 'user'
-                else 'unknown'
-            end as reason
+        select {{ exchange_reason('texts.exec_type', 'texts.stop_order_type', 'texts.create_type') }} as reason
         limit 1
     ) as by_exchange
     cross join lateral (
         select
             by_exchange.reason,
-            by_exchange.reason not in ('user', 'unknown') as only_closes
+            by_exchange.reason not in ('user', 'unknown', 'moved', 'stop_order', 'oco', 'tpsl', 'bidirectional_tpsl')
+                as only_closes
     ) as reasons
-    left join lateral (
-        select
-            bots.bot_id,
-            -- Without the time: what follows a second ':', or nine digits and more. Of an id that was cut at Bybit's 36
-            -- characters, any digits at the end. NULL where nothing is left.
-            nullif(
-                regexp_replace(
-                    substr(texts.client_order_id, length(bots.bot_id) + 2),
-                    case
-                        when substr(texts.client_order_id, length(bots.bot_id) + 1, 1) = ':' then ':.*$'
-                        when length(texts.client_order_id) >= 36 then '(^|[:_-])[0-9]*$'
-                        else '(^|[:_-])([0-9]{9,})?$'
-                    end,
-                    ''
-                ),
-                ''
-            ) as reason
-        from bots
-        where texts.client_order_id = bots.bot_id
-            or (
-                starts_with(texts.client_order_id, bots.bot_id)
-                and substr(texts.client_order_id, length(bots.bot_id) + 1, 1) in (':', '-', '_')
-            )
-        order by length(bots.bot_id) desc
-        limit 1
-    ) as link on true
+    left join lateral ({{ linked_bot('bots', 'texts.client_order_id') }}) as link on true
 )
 
 select * from final

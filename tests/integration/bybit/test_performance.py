@@ -1,0 +1,144 @@
+"""What a trader looks at: positions, equity and performance, against pandas and quantstats' own formulas."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pandas  # type: ignore[import-untyped]
+import pytest
+
+from tests.support.fifo_oracle import Execution
+from tests.support.trade_house import BOT, BOTS, START, House, fill
+
+# Formulas in SQL: what the servers compute with is the same NUMERIC.
+pytestmark = pytest.mark.only_on("embedded")
+
+OTHER = {"orderLinkId": f"{BOTS[1]}:entry"}
+
+
+def test_a_position_lasts_from_flat_to_flat(house: House) -> None:
+    house.land(
+        [
+            # five entries, one exit; then a short in two exits; then one that is still open
+            *(fill(number, "Buy", 1, 100 - number, execFee="0.1", closedSize="0") for number in range(1, 6)),
+            fill(6, "Sell", 5, 110, execFee="0.5", closedSize="5"),
+            fill(7, "Sell", 2, 100, closedSize="0"),
+            fill(8, "Buy", 1, 90, closedSize="1"),
+            fill(9, "Buy", 3, 95, closedSize="1"),
+            fill(10, "Sell", 1, 97, closedSize="1"),
+            # another bot and another symbol of the same time
+            fill(22, "Buy", 1, 50, symbol="ETHUSDT", minute=2, **OTHER),
+            fill(24, "Sell", 1, 51, symbol="ETHUSDT", minute=4, **OTHER),
+        ]
+    )
+    house.increment()
+    columns = "position_side, entry_orders, exit_orders, quantity, largest_quantity, entry_price, exit_price, net_pnl"
+    assert house.query(
+        f"select bot_id, symbol, {columns}, holding_duration_seconds from trading.positions order by bot_id, opened_at"
+    ) == [
+        (BOTS[1], "ETHUSDT", "long", 1, 1, 1, 1, 50, 51, 1, 120),
+        (BOT, "BTCUSDT", "long", 5, 1, 5, 5, 97, 110, 64, 300),
+        (BOT, "BTCUSDT", "short", 1, 2, 2, 2, 100, Decimal("92.5"), 15, 120),
+    ]
+    measures = "basis, total_trades, winning_trades, net_pnl, best, longest_winning_streak, exposure_pct"
+    assert house.query(f"select {measures} from trading.performance where bot_id = '{BOT}' order by basis") == [
+        ("positions", 2, 2, 79, 64, 2, Decimal("87.50")),
+        # one more, of the position that is still open: 97 - 95
+        ("trades", 8, 8, 81, 15, 8, Decimal("100.00")),
+    ]
+
+
+def random_trades(count: int, seed: int) -> list[Execution]:
+    """So many trades of one bot, one after the other, at random prices and times."""
+    draw = random.Random(seed)
+    made, minute = [], 0
+    for number in range(1, count + 1):
+        minute += draw.randint(1, 2_000)
+        entry, exit_ = draw.randint(9_000, 11_000), draw.randint(9_000, 11_000)
+        side, other = draw.choice([("Buy", "Sell"), ("Sell", "Buy")])
+        quantity, fee = draw.choice(["0.5", "1", "2.25"]), draw.choice(["0.1", "-0.05", "0.333333"])
+        made.append(fill(2 * number, side, quantity, Decimal(entry) / 100, minute=minute, execFee=fee))
+        minute += draw.randint(1, 2_000)
+        made.append(fill(2 * number + 1, other, quantity, Decimal(exit_) / 100, minute=minute, execFee=fee))
+    return made
+
+
+def test_performance_and_equity_of_a_thousand_trades(house: House) -> None:
+    house.land(random_trades(1_000, seed=5))
+    house.increment()
+    trades = pandas.DataFrame(
+        house.query("select exit_time, net_pnl::float from trading.completed_trades order by exit_time, trade_id"),
+        columns=["exit_time", "net_pnl"],
+    ).set_index("exit_time")["net_pnl"]
+    assert len(trades) == 1_000
+    curve = trades.cumsum()
+    peak = curve.cummax().clip(lower=0)
+    equity = house.query("select cumulative_pnl::float, drawdown::float from trading.equity order by exit_time")
+    assert [row[0] for row in equity] == pytest.approx(list(curve), rel=1e-9)
+    assert [row[1] for row in equity] == pytest.approx(list(curve - peak), rel=1e-9, abs=1e-9)
+
+    for basis in ("trades", "positions"):
+        found = measures(house, basis)
+        expected = expected_measures(trades)
+        assert {name: float(found[name]) for name in expected} == pytest.approx(expected, rel=1e-9)
+    assert found["max_drawdown"] == pytest.approx(float((peak - curve).max()), rel=1e-9)
+
+
+def measures(house: House, basis: str) -> dict[str, Any]:
+    [(row,)] = house.query(f"select to_jsonb(p) from trading.performance as p where basis = '{basis}'")
+    return dict(row)
+
+
+def expected_measures(trades: pandas.Series[float]) -> dict[str, float]:
+    """The same in pandas."""
+    wins, losses = trades[trades > 0], trades[trades < 0]
+    daily = trades.resample("D").sum()
+    downside = ((daily.clip(upper=0) ** 2).sum() / len(daily)) ** 0.5
+
+    def longest(outcome: pandas.Series[bool]) -> int:
+        return int(outcome.groupby((~outcome).cumsum()).sum().max())
+
+    return {
+        "total_trades": len(trades),
+        "net_pnl": trades.sum(),
+        "profit_factor": wins.sum() / -losses.sum(),
+        "expectancy": trades.mean(),
+        "average_win": wins.mean(),
+        "average_loss": losses.mean(),
+        "best": trades.max(),
+        "worst": trades.min(),
+        "longest_winning_streak": longest(trades > 0),
+        "longest_losing_streak": longest(trades < 0),
+        "days": len(daily),
+        "sharpe": daily.mean() / daily.std(ddof=1) * 365**0.5,
+        "sortino": daily.mean() / downside * 365**0.5,
+    }
+
+
+def test_sums_stay_in_one_currency(house: House) -> None:
+    pairs = [
+        ("spot", "BTCUSDT", "spot USDT"),
+        ("spot", "ETHUSDT", "spot USDT"),
+        ("spot", "ETHBTC", "spot BTC"),
+        ("option", "BTC-31JAN25-100000-C", "option USDC"),
+        ("option", "BTC-31JAN25-100000-C-USDT", "option USDT"),
+        ("inverse", "BTCUSD", "inverse BTCUSD"),
+        ("linear", "BTCPERP", "linear"),
+    ]
+    for number, (category, symbol, _) in enumerate(pairs):
+        house.land(
+            [
+                fill(2 * number, "Buy", 1, 100, category=category, symbol=symbol, feeCurrency=""),
+                fill(2 * number + 1, "Sell", 1, 125, category=category, symbol=symbol, feeCurrency=""),
+            ]
+        )
+    house.increment()
+    assert dict(
+        house.query("select market, total_trades::integer from trading.performance where basis = 'trades'")
+    ) == {market: sum(other == market for *_, other in pairs) for *_, market in pairs}
+    assert START + timedelta(minutes=3) in {
+        moment for (moment,) in house.query("select exit_time from trading.equity where market = 'spot USDT'")
+    }
