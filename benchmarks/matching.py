@@ -88,10 +88,14 @@ def land(connection: Connection, rows: Iterator[tuple[str, str, str, str]], extr
     """Land rows as one batch."""
     text = io.StringIO()
     for row in rows:
-        text.write("\t".join([*row, extracted_at.isoformat()]).replace("\\", "\\\\") + "\n")
+        text.write("\t".join(["1", *row, extracted_at.isoformat()]).replace("\\", "\\\\") + "\n")
     text.seek(0)
     with connection.cursor() as cursor:
-        cursor.copy_expert("copy staging.bybit_executions from stdin", text)
+        cursor.copy_expert(
+            "copy staging.bybit_executions (account_uid, exec_id, category, exec_time, payload, extracted_at)"
+            " from stdin",
+            text,
+        )
 
 
 def measure(executions: int, rounds: int) -> dict[str, list[float]]:

@@ -32,11 +32,13 @@ from extract.quoting import identifier, literal, printable
 from extract.settings import PRICES, Project, Settings, symbol_of
 from extract.warehouse import Warehouse, complaint
 from serve.allowed_sql import require_allowed
+from serve.exact_numbers import ALIAS as EXACT_ALIAS
+from serve.exact_numbers import prepare_exact_numbers, with_exact_numbers
 
 FILE_ALIAS = "mt5_file"
 TABLES = (
     "select database_name as database, schema_name as schema, table_name as name from duckdb_tables()"
-    f" where not internal and database_name <> '{FILE_ALIAS}'"
+    f" where not internal and database_name not in ('{FILE_ALIAS}', '{EXACT_ALIAS}')"
     " union all select database_name, schema_name, view_name from duckdb_views()"
     f" where not internal and database_name <> '{FILE_ALIAS}' order by all"
 )
@@ -96,7 +98,7 @@ class Inspection:
         """
         statement = self._checked(sql)
         with self._one_line_errors():
-            return self._session.execute(statement)
+            return self._session.execute(with_exact_numbers(self._session, statement))
 
     def json_columns(self, sql: str) -> frozenset[str]:
         """The json and jsonb columns of the warehouse's tables that a statement reads.
@@ -124,6 +126,7 @@ class Inspection:
         try:
             statement = _without_semicolon(self._checked(sql))
             with self._one_line_errors():
+                statement = with_exact_numbers(self._session, statement)
                 self._session.execute(
                     f"copy (select * from (\n{statement}\n)) to {literal(str(part))}"
                     " (format parquet, use_tmp_file false)"
@@ -178,6 +181,7 @@ def open_inspection(
         except duckdb.Error as error:
             raise QueryError(f"cannot attach the warehouse: {_complaint(error, warehouse.uri)}") from None
         notes = _attach_file(session, settings, project)
+        prepare_exact_numbers(session)
         if parquet is not None:
             session.execute(f"set allowed_paths = [{literal(str(_part(parquet)))}]")
         session.execute("set enable_external_access = false")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from extract.settings import load_settings
 from extract.warehouse import open_warehouse
-from tradehouse.bybit_report_commands import COMMANDS
+from tradehouse.bybit_report_commands import COMMANDS, print_wide
 from tradehouse.output import PLAIN, out, print_json, utc
 from tradehouse.source_commands import JSON, TEST_EVERY, TESTS, check_source, every_option, serve_source, sync_source
 
@@ -132,7 +132,7 @@ def _print_stats(found: Stats) -> None:
     for bot in found.bots:
         for row in _rows(bot):
             table.add_row(*map(Text, row))
-    out.print(table)
+    print_wide(table)
     for line in found.quality.lines:
         out.print(line, markup=False)
 

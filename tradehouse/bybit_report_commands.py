@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -237,7 +238,13 @@ def print_rows(found: Rows) -> None:
         table.add_column(name.replace("_", " "), justify="left" if words else "right", no_wrap=True)
     for row in found.rows:
         table.add_row(*(Text(_text(value)) for value in row))
-    out.print(table)
+    print_wide(table)
+
+
+def print_wide(table: Table) -> None:
+    """Print a table as wide as its content: lines that a terminal has to break are better than amounts cut short."""
+    wide = out.options.update(max_width=10_000)
+    out.print(table, width=Measurement.get(out, wide, table).maximum, crop=False)
 
 
 def _text(value: Any) -> str:

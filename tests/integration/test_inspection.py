@@ -286,3 +286,25 @@ def test_errors_are_one_line(world: World) -> None:
     line = refusal(world, "@nothing")
     assert "there is no query @nothing" in line
     assert all(f"@{name}" in line for name in named_queries())
+
+
+def test_numeric_comes_out_to_the_last_digit(world: World) -> None:
+    world.execute(
+        "create table public.amounts"
+        " (name text, plain numeric, fine numeric, odd numeric, typed numeric(20, 2), at date);"
+        " insert into amounts values"
+        " ('a', 999999999999999.12345678, 0.000000000000000000000000000000000001, 'NaN', 1.50, '2025-01-06'),"
+        " ('b', 0.00000001, 1, 2.5, 2, null)"
+    )
+    rows = csv.DictReader(io.StringIO(world.run("query", "from wh.amounts order by name", "--format", "csv").stdout))
+    assert [tuple(row.values()) for row in rows] == [
+        ("a", "999999999999999.12345678", f"0.{'0' * 35}1", "NaN", "1.50", "2025-01-06"),
+        ("b", "0.00000001", "1", "2.5", "2.00", ""),
+    ]
+    total = "select sum(a.plain) as total from wh.public.amounts as a join wh.amounts using (name)"
+    assert json.loads(world.run("query", total, "--format", "json").stdout) == [{"total": "999999999999999.12345679"}]
+    file = world.directory / "amounts.parquet"
+    world.run("query", "select plain, fine from wh.amounts;", "--format", "parquet", "--output", str(file))
+    assert duckdb.sql(f"select typeof(plain), typeof(fine) from '{file}' limit 1").fetchall() == [
+        ("DECIMAL(38,8)", "VARCHAR")
+    ]

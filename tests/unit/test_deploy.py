@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tradehouse.main import main
-from tradehouse.registry import SOURCES, settings_classes
+from tradehouse.registry import SOURCES, settings_classes, source_module
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -229,6 +229,8 @@ def test_the_profiles_of_the_compose_file_run_commands_that_exist(name: str) -> 
     assert isinstance(found := main.commands[group], click.Group)
     assert {option} <= {each for parameter in found.commands[command].params for each in parameter.opts}
     assert seconds.isdecimal()
+    settings = {field.upper() for field in source_module(name).SETTINGS.model_fields}
+    assert name != "bybit" or settings <= service["environment"].keys()
 
 
 def test_the_compose_file_holds_no_secret_and_mounts_what_exists() -> None:

@@ -189,8 +189,12 @@ def land(world: BybitWorld, fills: Sequence[Execution]) -> None:
     with world.connection() as connection, connection.cursor() as cursor:
         execute_values(
             cursor,
-            "insert into staging.bybit_executions (exec_id, category, exec_time, payload, extracted_at) values %s",
-            [(each.exec_id, each.category, each.exec_time, json.dumps(each.payload), each.exec_time) for each in fills],
+            "insert into staging.bybit_executions"
+            " (exec_id, category, exec_time, payload, extracted_at, account_uid) values %s",
+            [
+                (each.exec_id, each.category, each.exec_time, json.dumps(each.payload), each.exec_time, each.account)
+                for each in fills
+            ],
         )
         cursor.execute("select error from ops.refresh(%s)", (list(TABLES),))
         assert cursor.fetchall() == [(None,), (None,)]
@@ -239,12 +243,12 @@ def test_the_equity_curve_adds_up_what_is_in_one_currency(trades: BybitWorld) ->
     ]
     [inverse] = curves["inverse BTCUSD"]
     assert inverse["net_pnl"] == inverse["cumulative_pnl"] == Decimal("0.05")
-    assert [each["net_pnl"] for each in curves["spot SOLUSDT"]] == [0]
+    assert [each["net_pnl"] for each in curves["spot USDT"]] == [0]
 
 
 def test_profit_by_day_and_by_hour(trades: BybitWorld) -> None:
     found = answer(trades, "api.trades_pnl_by_time()")
-    assert [each["market"] for each in found["markets"]] == ["inverse BTCUSD", "linear", "spot SOLUSDT"]
+    assert [each["market"] for each in found["markets"]] == ["inverse BTCUSD", "linear", "spot USDT"]
     assert found["total_count"] == 3
     # by hand: 12 - 10 - 0.1, 9 - 10, and 100.25 - 100; a trade without profit is none that won
     totals = {"total_trades": 3, "winning_trades": 2, "total_pnl": Decimal("1.15"), "total_fees": Decimal("0.1")}
@@ -275,7 +279,7 @@ def test_profit_by_day_and_by_hour_of_many_trades(bybit_world: BybitWorld) -> No
     hours: dict[tuple[str, int], list[Decimal]] = {}
     fees = Decimal(0)
     for category, symbol, second, pnl, fee in rows:
-        market = "linear" if symbol in ("BTCUSDT", "ETHUSDT") else f"{category} {symbol}"
+        market = "linear" if symbol in ("BTCUSDT", "ETHUSDT") else "spot USDT"
         exited = datetime.fromtimestamp(second, timezone.utc)
         days.setdefault((market, exited.date().isoformat()), []).append(pnl)
         hours.setdefault((market, exited.hour), []).append(pnl)

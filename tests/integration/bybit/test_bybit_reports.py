@@ -116,7 +116,7 @@ def test_reconcile_lists_what_differs_from_bybits_closed_pnl(bybit_world: BybitW
     assert {symbol: (each["ours"], each["bybits"], each["difference"]) for symbol, each in found.items()} == {
         "AUSDT": ("9.9", "9.9", "0.0"),
         "BUSDT": ("9.9", "8.9", "1.0"),
-        "CUSDT": ("9.9", "None", "9.9"),
-        "DUSDT": ("None", "1", "-1"),
+        "CUSDT": ("9.9", None, "9.9"),
+        "DUSDT": (None, "1", "-1"),
     }
     assert "1 of 1 symbols" in world.bybit("reconcile", "--days", "2", "--tolerance", "10")

@@ -6,6 +6,7 @@ exits as (
         exit_time,
         sum(net_pnl) as net_pnl
     from {{ all_rows_of(ref('completed_trades')) }}
+    where kind = 'trade'
     group by market, exit_time
 ),
 

@@ -8,6 +8,7 @@ trades as (
         net_pnl,
         total_commission
     from {{ all_rows_of(ref('completed_trades')) }}
+    where kind = 'trade'
 ),
 
 sums as (

@@ -17,8 +17,6 @@ const hours = new BarChart(byId("hours-chart"), clock);
 let answers = null;
 let offset = 0;
 
-/** As the curves name it: linear contracts settle in dollars; every other symbol is a market of its own. */
-const marketOf = ({ category, symbol }) => (category === "linear" ? category : `${category} ${symbol}`);
 const pnl = { head: "Net PnL", of: (row) => number(row.total_pnl), number: true, sign: (row) => row.total_pnl };
 const counts = [
   { head: "Trades", of: (row) => row.total_trades, number: true },
@@ -67,7 +65,7 @@ function everyHour(rows) {
 
 function showMarket() {
   const market = byId("market").value;
-  const ofMarket = (rows) => rows.filter((row) => marketOf(row) === market);
+  const ofMarket = (rows) => rows.filter((row) => row.market === market);
   const summary = ofMarket(answers.summary);
   fill(byId("bots"), [{ head: "Bot", of: (row) => row.bot_id }, ...counts, pnl, fees], totals(summary, "bot_id"));
   fill(byId("reasons"), [{ head: "Exit reason", of: (row) => row.exit_reason }, ...counts, pnl, fees], totals(ofMarket(answers.reasons), "exit_reason"));
