@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -243,8 +244,8 @@ def print_rows(found: Rows) -> None:
 
 def print_wide(table: Table) -> None:
     """Print a table as wide as its content: lines that a terminal has to break are better than amounts cut short."""
-    wide = out.options.update(max_width=10_000)
-    out.print(table, width=Measurement.get(out, wide, table).maximum, crop=False)
+    width = Measurement.get(out, out.options.update(max_width=10_000), table).maximum
+    Console(highlight=False, soft_wrap=True, width=max(width, out.width)).print(table)
 
 
 def _text(value: Any) -> str:

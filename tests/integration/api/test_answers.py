@@ -278,7 +278,7 @@ def test_profit_by_day_and_by_hour_of_many_trades(bybit_world: BybitWorld) -> No
     days: dict[tuple[str, str], list[Decimal]] = {}
     hours: dict[tuple[str, int], list[Decimal]] = {}
     fees = Decimal(0)
-    for category, symbol, second, pnl, fee in rows:
+    for _, symbol, second, pnl, fee in rows:
         market = "linear" if symbol in ("BTCUSDT", "ETHUSDT") else "spot USDT"
         exited = datetime.fromtimestamp(second, timezone.utc)
         days.setdefault((market, exited.date().isoformat()), []).append(pnl)

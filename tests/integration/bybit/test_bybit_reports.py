@@ -7,9 +7,11 @@ import io
 import json
 from datetime import datetime, timezone
 from decimal import Decimal
+from pathlib import Path
 
 import duckdb
 import pytest
+from playwright.sync_api import sync_playwright
 
 from tests.support.bybit_world import BybitWorld
 from tests.support.fake_bybit import DAY, days_ago, execution
@@ -17,6 +19,7 @@ from tests.support.fake_bybit import DAY, days_ago, execution
 # What these print does not depend on the server, and starting the command for each takes a while.
 pytestmark = pytest.mark.only_on("embedded")
 
+CHROMIUM = Path("/usr/bin/chromium")
 BOT, OTHER = "shortseller_001", "momentum_001"
 
 
@@ -83,6 +86,34 @@ def test_lists_sums_files_and_the_page(bybit_world: BybitWorld) -> None:
     for words in ("Equity: momentum_001, linear", "<svg", "Months: linear", "-3.25"):
         assert words in written
     assert "report.html" in world.bybit("report", "--output", "/nowhere/report.html", code=2)
+
+
+def test_the_report_opens_in_a_browser_and_asks_for_nothing(bybit_world: BybitWorld) -> None:
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not installed")
+    bybit_world.fake.generate(600, days_ago(29), days_ago(0.1))
+    bybit_world.backfill()
+    page_file = bybit_world.directory / "report.html"
+    bybit_world.bybit("report", "--output", str(page_file))
+    asked: list[str] = []
+    faults: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(page_file.as_uri())
+        headings = page.locator("h2").all_inner_texts()
+        curves = page.locator("svg polyline").count()
+        widest = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        page.screenshot(path=str(bybit_world.directory / "report.png"), full_page=True)
+        browser.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert faults == []
+    assert widest, "the page is wider than the window"
+    assert curves == 3  # a bot each
+    assert {"By positions, from flat to flat", "Months: linear", "By exit reason", "Open"} <= set(headings)
 
 
 def test_reconcile_lists_what_differs_from_bybits_closed_pnl(bybit_world: BybitWorld) -> None:
