@@ -24,7 +24,8 @@ from rich.table import Table
 
 from benchmarks.server import Server, embedded_server, timed
 from extract.sources.bybit.settings import BybitSettings
-from tests.support.fake_bybit import FakeBybit, days_ago, trades
+from tests.support.bybit_items import days_ago, trades
+from tests.support.fake_bybit import FakeBybit
 from tests.support.world import TRADEHOUSE
 
 DAYS_A_MONTH = 30

@@ -10,15 +10,15 @@ import bisect
 import hashlib
 import hmac
 import json
-import random
 import sys
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.bybit_items import CATEGORIES, DAY, now_ms, trades
 from tests.support.fake_service import FakeHandler, FakeService, serve
 
 KEY = "kEyOfTheFakeBybit1"
@@ -26,90 +26,19 @@ SECRET = "s3cretOfTheFakeBybitThatNobodyMaySee"
 UID = 24617703
 OTHER_KEY, OTHER_SECRET, OTHER_UID = "aKeyOfAnotherAccount2", "s3cretOfTheOtherAccountOfTheFake", 106958
 ACCOUNTS = {KEY: (SECRET, UID), OTHER_KEY: (OTHER_SECRET, OTHER_UID)}
-DAY = 86_400_000
-"""Milliseconds."""
-CATEGORIES = ("linear", "inverse", "spot", "option")
-BOTS = ("shortseller_001", "lxalgo_001", "momentum_001")
+BESIDE = (
+    "/v5/user/query-api",
+    "/v5/market/kline",
+    "/v5/position/closed-pnl",
+    "/v5/asset/delivery-record",
+)
+"""What is asked for beside the lists of executions."""
 
 LAST = chr(sys.maxunicode)
 """Sorts behind any text."""
 
 Item = Mapping[str, Any]
 Position = tuple[int, str]  # minus the time, and the digest
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def days_ago(days: float) -> int:
-    """Unix milliseconds."""
-    return now_ms() - int(days * DAY)
-
-
-def execution(exec_id: str, at: int, **overrides: Any) -> dict[str, Any]:
-    """One item as Bybit lists it, at Unix milliseconds."""
-    return {
-        "symbol": "BTCUSDT",
-        "orderType": "Market",
-        "underlyingPrice": "",
-        "orderLinkId": f"{BOTS[0]}-entry-{at // 1000}",
-        "side": "Sell",
-        "indexPrice": "",
-        "orderId": f"order-{exec_id}",
-        "stopOrderType": "UNKNOWN",
-        "leavesQty": "0",
-        "execTime": str(at),
-        "feeCurrency": "",
-        "isMaker": False,
-        "execFee": "0.0011",
-        "feeRate": "0.00055",
-        "execId": exec_id,
-        "tradeIv": "",
-        "blockTradeId": "",
-        "markPrice": "20000.5",
-        "execPrice": "20000",
-        "markIv": "",
-        "orderQty": "0.001",
-        "orderPrice": "19000",
-        "execValue": "20",
-        "execType": "Trade",
-        "execQty": "0.001",
-        "closedSize": "",
-        "seq": at % 1_000_000_007,
-        "createType": "CreateByUser",
-        **overrides,
-    }
-
-
-def trades(count: int, start: int, end: int, seed: int = 1) -> Iterator[dict[str, Any]]:
-    """So many executions between two moments (Unix milliseconds): bots that open and close, with ties in time."""
-    draw = random.Random(seed)
-    open_side: dict[tuple[str, str], str] = {}
-    at = start
-    for number in range(count):
-        if draw.random() > 0.2:
-            at = start + (end - start) * number // count
-        bot, symbol = draw.choice(BOTS), draw.choice(("BTCUSDT", "ETHUSDT", "SOLUSDT"))
-        entry = open_side.pop((bot, symbol), None)
-        side = draw.choice(("Buy", "Sell")) if entry is None else {"Buy": "Sell", "Sell": "Buy"}[entry]
-        if entry is None:
-            open_side[bot, symbol] = side
-        reason = "entry" if entry is None else draw.choice(("take_profit", "stop_loss", "signal"))
-        price = draw.randrange(1_000, 2_000)
-        yield execution(
-            f"{seed:04d}-{number:08d}",
-            at,
-            symbol=symbol,
-            side=side,
-            orderId=f"{seed}-{number}",
-            orderLinkId=f"{bot}-{reason}"[:36],
-            execPrice=str(price),
-            execQty="0.01",
-            closedSize="0" if entry is None else "0.01",
-            execFee=f"{price * 0.0000055:.8f}",
-            seq=number,
-        )
 
 
 class FakeBybit(FakeService):
@@ -153,6 +82,10 @@ class FakeBybit(FakeService):
     def set_prices(self, symbol: str, opens: Mapping[int, str]) -> None:
         """List daily candles of a spot pair: Unix milliseconds of the day's start -> price then."""
         self._ask("prices", symbol, [[at, price] for at, price in opens.items()])
+
+    def set_deliveries(self, records: Iterable[Item]) -> None:
+        """List these records of options that were held to expiry."""
+        self._ask("deliveries", list(records))
 
     def set_closed_pnl(self, records: Iterable[Item]) -> None:
         """List these records of closed profit, of linear contracts."""
@@ -201,6 +134,7 @@ class State:
     books: dict[str, Book] = field(default_factory=lambda: defaultdict(Book))  # by account and category
     prices: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     closed_pnl: list[dict[str, Any]] = field(default_factory=list)
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
     faults: deque[dict[str, Any]] = field(default_factory=deque)
     always: dict[str, Any] = field(default_factory=dict)
     skew: int = 0
@@ -225,6 +159,8 @@ class State:
                 self.always = arguments[0]
             elif name == "prices":
                 self.prices[arguments[0]] = arguments[1]
+            elif name == "deliveries":
+                self.deliveries = arguments[0]
             elif name == "closed_pnl":
                 self.closed_pnl = arguments[0]
             elif name == "clear":
@@ -257,7 +193,7 @@ class Handler(FakeHandler):
         state = self.state
         path, _, query = self.path.partition("?")
         with state.lock:
-            if path in ("/v5/user/query-api", "/v5/market/kline", "/v5/position/closed-pnl"):
+            if path in BESIDE:
                 self._answer_beside(path, query)
                 return
             state.requests.append((time.monotonic(), query))
@@ -280,9 +216,13 @@ class Handler(FakeHandler):
         try:
             if path == "/v5/user/query-api":
                 result = {"userID": self._authenticate(query), "readOnly": 1}
-            elif path == "/v5/position/closed-pnl":
+            elif path != "/v5/market/kline":
                 self._authenticate(query)
-                result = self._closed_pnl(dict(part.split("=", 1) for part in query.split("&")))
+                raw = dict(part.split("=", 1) for part in query.split("&"))
+                if path == "/v5/position/closed-pnl":
+                    result = self._records(raw, self.state.closed_pnl, "linear", "updatedTime")
+                else:
+                    result = self._records(raw, self.state.deliveries, "option", "deliveryTime")
             else:
                 raw = dict(part.split("=", 1) for part in query.split("&"))
                 if raw["symbol"] not in self.state.prices:
@@ -297,13 +237,15 @@ class Handler(FakeHandler):
             code, message = refusal.code, str(refusal)
         self.send(200, json.dumps({"retCode": code, "retMsg": message, "result": result, "time": self.state.time}))
 
-    def _closed_pnl(self, raw: Mapping[str, str]) -> dict[str, Any]:
+    def _records(
+        self, raw: Mapping[str, str], records: list[dict[str, Any]], category: str, moment: str
+    ) -> dict[str, Any]:
         """A page of two records, so that there are several; the cursor is the number of those before."""
         start, end = int(raw["startTime"]), int(raw["endTime"])
         if not 0 <= end - start <= 7 * DAY:
             raise RefusalError(10001, "The time range between startTime and endTime cannot exceed 7 days")
-        of_category = self.state.closed_pnl if raw["category"] == "linear" else []
-        found = [each for each in of_category if start <= int(each["updatedTime"]) <= end]
+        of_category = records if raw["category"] == category else []
+        found = [each for each in of_category if start <= int(each[moment]) <= end]
         first = int(raw.get("cursor", "0"))
         following = str(first + 2) if len(found) > first + 2 else ""
         return {"category": raw["category"], "list": found[first : first + 2], "nextPageCursor": following}

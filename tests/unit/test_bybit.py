@@ -25,19 +25,8 @@ from extract.sources.bybit.client import (
     signature,
     uid_at,
 )
-from tests.support.fake_bybit import (
-    KEY,
-    OTHER_KEY,
-    OTHER_SECRET,
-    OTHER_UID,
-    SECRET,
-    UID,
-    FakeBybit,
-    days_ago,
-    execution,
-    now_ms,
-    trades,
-)
+from tests.support.bybit_items import days_ago, execution, now_ms, trades
+from tests.support.fake_bybit import KEY, OTHER_KEY, OTHER_SECRET, OTHER_UID, SECRET, UID, FakeBybit
 
 BOUNDS = Bounds()
 NOW = datetime(2025, 3, 14, 15, 9, 26, tzinfo=timezone.utc)

@@ -29,6 +29,7 @@ HISTORY = timedelta(days=730)
 """How far back Bybit keeps executions."""
 PAGE = 100
 PAGE_OF_DAYS = 1000
+PAGE_OF_DELIVERIES = 50
 RECV_WINDOW = 5000
 """Milliseconds a request is valid for; Bybit's own default."""
 BAN_PAUSE = 600.0
@@ -54,6 +55,7 @@ _CREDENTIALS = {
 }
 _BANNED = {10018}
 _KLINE, _CLOSED_PNL = "/v5/market/kline", "/v5/position/closed-pnl"
+_DELIVERIES = "/v5/asset/delivery-record"
 _EXECUTIONS, _ACCOUNT = "/v5/execution/list", "/v5/user/query-api"
 _PLACES = ("testnet", "demo")
 """Words in the host of Bybit's sites where nothing is real; their accounts have numbers of their own."""
@@ -121,7 +123,7 @@ class Bybit:
             AccountError, BannedError, RejectedRequestError: see each class.
             UnavailableError: all attempts failed.
         """
-        query = f"category={category}&startTime={milliseconds(since)}&endTime={milliseconds(until)}&limit={PAGE}"
+        query = f"category={category}&{_span(since, until)}&limit={PAGE}"
         found: dict[str, Item] = {}
         cursors = [""]
         while True:
@@ -137,18 +139,31 @@ class Bybit:
         Raises:
             As `executions`.
         """
-        query = f"category={category}&startTime={milliseconds(since)}&endTime={milliseconds(until)}&limit={PAGE}"
+        return self._records(_CLOSED_PNL, f"category={category}&{_span(since, until)}&limit={PAGE}")
+
+    def _records(self, path: str, query: str) -> Iterator[dict[str, Any]]:
+        """The records of all pages of a list, as they come."""
         cursor, seen = "", {""}
         while True:
             asked = query + (f"&cursor={cursor}" if cursor else "")
-            result = self._http.retrying(partial(self._ask, _CLOSED_PNL, asked)).get("result")
+            result = self._http.retrying(partial(self._ask, path, asked)).get("result")
             if not isinstance(result, dict) or not isinstance(result.get("list"), list):
-                raise UnavailableError("Bybit's reply has no list of closed profits")
+                raise UnavailableError("Bybit's reply has no list of records")
             yield from (each for each in result["list"] if isinstance(each, dict))
             cursor = str(result.get("nextPageCursor") or "")
             if cursor in seen:
                 return
             seen.add(cursor)
+
+    def deliveries(self, since: datetime, until: datetime) -> dict[str, Item]:
+        """Options held to expiry in a span of at most `LONGEST_SPAN`, as items like executions, by their key.
+
+        Raises:
+            As `executions`.
+        """
+        records = self._records(_DELIVERIES, f"category=option&{_span(since, until)}&limit={PAGE_OF_DELIVERIES}")
+        items = [_delivery(record) for record in records]
+        return {item.exec_id if isinstance(item, Execution) else item.key: item for item in items}
 
     def account_uid(self) -> str:
         """Bybit's number of the key's account, after `testnet-` or `demo-` where it is none of the main site.
@@ -289,6 +304,20 @@ def uid_at(address: str, uid: str) -> str:
 def milliseconds(moment: datetime) -> int:
     """Unix milliseconds of a moment."""
     return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def _span(since: datetime, until: datetime) -> str:
+    return f"startTime={milliseconds(since)}&endTime={milliseconds(until)}"
+
+
+def _delivery(record: dict[str, Any]) -> Item:
+    """A delivery record with an id of ours: Bybit gives it none, and a position is delivered once."""
+    name = "-".join(str(record.get(field)) for field in ("symbol", "side", "deliveryTime"))
+    item = _item({"execId": f"delivery-{name}", "execTime": record.get("deliveryTime")})
+    payload = json.dumps(record)
+    if isinstance(item, Reject):
+        return Reject(item.key, item.field, item.reason, payload)
+    return Execution(item.exec_id, item.exec_time, payload)
 
 
 def _clock_fault(sent: int, server: object) -> str:

@@ -129,6 +129,8 @@ class BybitSource(Source[BybitReading]):
 
     def _read_window(self, run: RunContext, bybit: Bybit, uid: str, window: Window, reading: BybitReading) -> None:
         found = bybit.executions(window.category, window.since, window.until)
+        if window.category == "option":
+            found |= bybit.deliveries(window.since, window.until)
         landed = land(run.record, uid, window, found)
         reading.done += 1
         reading.rows_read += landed.rows_read

@@ -12,8 +12,9 @@ import pytest
 
 from extract.sources.bybit.client import BAN_PAUSE
 from tests.conftest import Server
+from tests.support.bybit_items import days_ago, execution
 from tests.support.bybit_world import SECRETS, BybitWorld, bybit_world_on
-from tests.support.fake_bybit import UID, days_ago, execution
+from tests.support.fake_bybit import UID
 from tests.support.services import RunningService, service
 from tests.support.world import TRADEHOUSE
 

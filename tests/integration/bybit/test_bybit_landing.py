@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from extract.warehouse import lock_key
+from tests.support.bybit_items import DAY, days_ago, execution, trades
 from tests.support.bybit_world import BybitWorld
-from tests.support.fake_bybit import DAY, days_ago, execution, trades
 
 # How a window lands does not depend on the server; what the servers take for JSON is tested with the candles.
 pytestmark = pytest.mark.only_on("embedded")

@@ -13,8 +13,8 @@ import duckdb
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.support.bybit_items import DAY, days_ago, execution
 from tests.support.bybit_world import BybitWorld
-from tests.support.fake_bybit import DAY, days_ago, execution
 
 # What these print does not depend on the server, and starting the command for each takes a while.
 pytestmark = pytest.mark.only_on("embedded")
@@ -83,7 +83,7 @@ def test_lists_sums_files_and_the_page(bybit_world: BybitWorld) -> None:
     written = page.read_text(encoding="utf-8")
     assert "<script" not in written
     assert "http" not in written
-    for words in ("Equity: momentum_001, linear", "<svg", "Months: linear", "-3.25"):
+    for words in ("Equity: momentum_001, linear", "<svg", "Months: linear", "9,999,996.75"):
         assert words in written
     assert "report.html" in world.bybit("report", "--output", "/nowhere/report.html", code=2)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.bybit_items import days_ago, execution
 from tests.support.bybit_world import BybitWorld
-from tests.support.fake_bybit import days_ago, execution
 from tradehouse.registry import SOURCES
 
 # What these print does not depend on the server, and starting the command for each takes a while.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.bybit_items import days_ago, execution
 from tests.support.bybit_world import BybitWorld
-from tests.support.fake_bybit import days_ago, execution
 from tests.support.world import ROOT
 
 BOT = "shortseller_001"

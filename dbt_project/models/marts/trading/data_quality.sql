@@ -25,9 +25,9 @@ executions as (
                 false
             ) as moves_a_position
         from (
-            select payload ->> 'execType' as exec_type
+            select case when payload ? 'deliveryTime' then 'Delivery' else payload ->> 'execType' end as exec_type
             from {{ source('bybit', 'bybit_executions') }}
-        ) as types
+        ) as typed
     ) as kinds
 ),
 

@@ -2,7 +2,14 @@
 with
 
 executions as (
-    select * from {{ source('bybit', 'bybit_executions') }}
+    select
+        account_uid,
+        exec_id,
+        category,
+        exec_time,
+        {{ execution_of_delivery('payload') }} as payload,
+        extracted_at
+    from {{ source('bybit', 'bybit_executions') }}
 ),
 
 prices as (
