@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import ssl
 import threading
 import time
 import zlib
@@ -14,7 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -31,7 +34,8 @@ from tenacity import (
 )
 
 from extract.deadline import ending_at, limited
-from extract.errors import SourceError
+from extract.errors import SettingsError, SourceError
+from extract.settings import LOOPBACK
 
 Answer = TypeVar("Answer")
 
@@ -50,12 +54,16 @@ class UnavailableError(ServiceError):
     Attributes:
         wait: seconds the API asks to wait before the next request; None if it does not say.
         reply: the reply, if there was one.
+        is_connecting: whether no connection could be made.
     """
 
-    def __init__(self, message: str, wait: float | None = None, reply: Reply | None = None) -> None:
+    def __init__(
+        self, message: str, wait: float | None = None, reply: Reply | None = None, is_connecting: bool = False
+    ) -> None:
         super().__init__(message)
         self.wait = wait
         self.reply = reply
+        self.is_connecting = is_connecting
 
 
 @dataclass(frozen=True)
@@ -112,13 +120,18 @@ class Pace:
         self._clock = clock
         self._sleep = sleep
         self._next = clock()
+        self._lock = threading.Lock()
 
-    def wait(self) -> None:
-        """Wait for the next request's turn."""
-        ahead = self._next - self._clock()
+    def wait(self, deadline: float = math.inf) -> None:
+        """Wait for the next request's turn; several threads take turns. A turn after the deadline is not waited for."""
+        with self._lock:
+            turn = max(self._next, self._clock())
+            if turn > deadline:
+                return
+            self._next = turn + self._seconds
+        ahead = turn - self._clock()
         if ahead > 0:
             self._sleep(ahead)
-        self._next = max(self._next, self._clock()) + self._seconds
 
 
 class HttpClient:
@@ -131,6 +144,10 @@ class HttpClient:
         bounds: the limits of each request.
         stop: when set, waits end and nothing is tried again.
         sleep: waits for so many seconds; for tests. By default the wait ends when `stop` is set.
+        ca_file: certificates of a private authority, beside which no other is trusted.
+
+    Raises:
+        SettingsError: the file has no certificates.
     """
 
     def __init__(
@@ -141,6 +158,7 @@ class HttpClient:
         bounds: Bounds | None = None,
         stop: threading.Event | None = None,
         sleep: Callable[[float], None] | None = None,
+        ca_file: Path | None = None,
     ) -> None:
         self.address = address
         self._pace = pace
@@ -148,7 +166,16 @@ class HttpClient:
         self._stop = stop or threading.Event()
         self._sleep = sleep or sleep_using_event(self._stop)
         self._bounds = bounds or Bounds()
-        self._client = limited(httpx.Client(follow_redirects=False, headers={"Accept-Encoding": "gzip"}))
+        # what goes to this machine itself must not take a way over a proxy, which could read it
+        is_here = urlsplit(address).hostname in LOOPBACK
+        self._client = limited(
+            httpx.Client(
+                follow_redirects=False,
+                headers={"Accept-Encoding": "gzip"},
+                trust_env=not is_here,
+                verify=True if ca_file is None else _trusting(ca_file),
+            )
+        )
 
     def __enter__(self) -> HttpClient:
         return self
@@ -173,7 +200,7 @@ class HttpClient:
             UnavailableError: no whole reply in time, or a reply with 429 or 5xx.
             ServiceError: a reply that no further attempt would change.
         """
-        self._pace.wait()
+        self._pace.wait(deadline)
         seconds = min(self._bounds.reply, deadline - time.monotonic())
         silence = min(self._bounds.silence, seconds)
         if seconds <= 0:
@@ -193,7 +220,8 @@ class HttpClient:
             if isinstance(error, httpx.TimeoutException) and time.monotonic() >= end:
                 raise UnavailableError(f"{self.address} gives no whole reply within {seconds:.3g} s") from None
             reason = self.masked(str(error)) or type(error).__name__
-            raise UnavailableError(f"{self.address} does not answer: {reason}") from None
+            connecting = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError)
+            raise UnavailableError(f"{self.address} does not answer: {reason}", is_connecting=connecting) from None
         reply = Reply(response.status_code, response.headers, body)
         if reply.status == 429 or reply.status >= 500:
             wait = _seconds(reply.headers.get("retry-after"))
@@ -249,17 +277,28 @@ class HttpClient:
             left = deadline - time.monotonic()
             if error.wait is not None and error.wait > left:
                 asks = f" and asks to wait {error.wait:,.0f} s, with {max(left, 0.0):,.0f} s left for all of it"
-                raise UnavailableError(f"{error}{asks}", error.wait, error.reply) from None
+                raise UnavailableError(f"{error}{asks}", error.wait, error.reply, error.is_connecting) from None
             tries = retrying.statistics["attempt_number"]
             words = f"{error} (tried {tries} time{'s' * (tries != 1)})"
-            raise UnavailableError(words, error.wait, error.reply) from None
+            raise UnavailableError(words, error.wait, error.reply, error.is_connecting) from None
         return answer
 
     def masked(self, text: str) -> str:
-        """The text on one line, cut to a readable length, with the secrets masked."""
+        """The text on one line, cut to a readable length, with the secrets masked.
+
+        A secret of fewer than four characters is none: masking it would cut words to pieces.
+        """
         for secret in self._secrets:
-            text = text.replace(secret.get_secret_value(), "***")
+            if len(secret.get_secret_value()) > 3:
+                text = text.replace(secret.get_secret_value(), "***")
         return printable(text)
+
+
+def _trusting(ca_file: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file.expanduser())
+    except OSError as error:  # an SSLError, too
+        raise SettingsError(f"{ca_file} cannot be used as certificates of an authority (PEM): {error}") from None
 
 
 def printable(text: str) -> str:

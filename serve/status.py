@@ -44,10 +44,11 @@ def read_status(connection: Connection, project: Project, grace_minutes: int) ->
         tables = _tables(connection, project)
         symbols = _symbols(connection, project, as_of)
         missing = _missing(connection, project)
+        stale = _stale_accounts(connection)
     except psycopg2.Error as error:
         raise WarehouseError(f"cannot read the state of the warehouse: {complaint(error, connection.dsn)}") from None
     state = Status(as_of, grace_minutes, [], sources, tables, symbols, runs)
-    state.problems.extend(_problems(project, state, missing))
+    state.problems.extend(_problems(project, state, missing) + stale)
     return state
 
 
@@ -142,6 +143,22 @@ def _missing(connection: Connection, project: Project) -> dict[str, list[str]]:
         if relation not in tables:
             missing.setdefault(source, []).append(relation)
     return missing
+
+
+def _stale_accounts(connection: Connection) -> list[Problem]:
+    """The accounts that are not current, where there are any and this login may read them."""
+    view = "accounts.stale_accounts"
+    [(may_read,)] = _rows(
+        connection,
+        "select case when has_schema_privilege(to_regnamespace('accounts'), 'usage')"
+        " then has_table_privilege(to_regclass(%s), 'select') end",
+        view,
+    )
+    found = _rows(connection, f"select account_id from {view} order by account_id") if may_read else []
+    if not found:
+        return []
+    names = tuple(f"account {account}" for (account,) in found)
+    return [Problem(names, "stale: not read whole for too long; tradehouse accounts status says more")]
 
 
 def _runs(connection: Connection) -> list[RunState]:

@@ -18,12 +18,12 @@ from tradehouse.api_key_commands import api_keys
 from tradehouse.bybit_commands import bybit
 from tradehouse.indicators_commands import indicators
 from tradehouse.mt5_commands import demo_data, mt5, reconcile, run, sync
-from tradehouse.output import COULD_NOT_RUN, DONE, err
+from tradehouse.output import COULD_NOT_RUN, DONE, err, print_json
 from tradehouse.query_commands import query, shell
 from tradehouse.registry import SOURCES
 from tradehouse.reject_commands import rejects
 from tradehouse.serve_command import serve
-from tradehouse.source_commands import source_group
+from tradehouse.source_commands import AS_JSON, source_group
 from tradehouse.status_command import status
 from tradehouse.upstox_commands import upstox
 from tradehouse.warehouse_commands import env, warehouse
@@ -39,6 +39,8 @@ class _Commands(click.Group):
             err.print(f"{held}; nothing to do", markup=False)
             sys.exit(DONE)
         except TradehouseError as error:
+            if ctx.meta.get(AS_JSON):
+                print_json({"success": False, "error": str(error)})
             err.print(f"error: {error}", markup=False)
             sys.exit(COULD_NOT_RUN)
 

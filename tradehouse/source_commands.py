@@ -20,9 +20,23 @@ if TYPE_CHECKING:
     from extract.source import Outcome
 
 Command = Callable[..., Any]
+AS_JSON = "tradehouse.as_json"
+"""Where the root context keeps whether the command prints JSON."""
 
 TESTS = click.option("--test", "tests", is_flag=True, help="Build everything of this source and run every dbt test.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON, and nothing else on stdout.")
+
+
+def json_option(help: str) -> Callable[[Any], Any]:
+    """The option `--json`. If the command could not run, `tradehouse` prints that as JSON, too."""
+
+    def remember(context: click.Context, _: click.Parameter, given: bool) -> bool:
+        context.find_root().meta[AS_JSON] = given
+        return given
+
+    return click.option("--json", "as_json", is_flag=True, callback=remember, is_eager=True, help=help)
+
+
+JSON = json_option("Print a summary as JSON, and nothing else on stdout.")
 TEST_EVERY = click.option(
     "--build-every",
     default=60,

@@ -8,6 +8,7 @@ select
     account_id,
     ticket
 from {{ ref('stg_accounts__history') }}
+where kind in ('trade', 'deal')
 except
 select
     account_id,

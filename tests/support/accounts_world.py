@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from tests.support.collector import Collector
 from tests.support.fake_mt5 import KEY, FakeMt5
@@ -32,7 +33,10 @@ class AccountsWorld(RestWorld[FakeMt5]):
     def poll(self, code: int = 0) -> dict[str, dict[str, Any]]:
         """One sync; its results by account."""
         summary = json.loads(self.accounts("sync", "--json", code=code))
-        assert summary["success"] == (code == 0)
+        statuses = {result["status"] for result in summary["syncResults"]}
+        assert summary["success"] == (not statuses or bool(statuses & {"success", "partial"}))
+        assert (code == 0) == (statuses <= {"success"})
+        assert {result["executionId"] for result in summary["syncResults"]} <= {str(UUID(summary["executionId"]))}
         return {result["account_id"]: result for result in summary["syncResults"]}
 
     def register(self, *accounts: str) -> None:

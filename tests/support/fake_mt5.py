@@ -84,6 +84,47 @@ def trade(ticket: int, closed: float | None = None, **overrides: Any) -> dict[st
     }
 
 
+def deal(ticket: int, entry: int | str, position: int, moment: float | None = None, **overrides: Any) -> dict[str, Any]:
+    """A row of the history as the terminal's `history_deals_get` has it."""
+    moment = time.time() - 1800 if moment is None else moment
+    return {
+        "ticket": ticket,
+        "order": ticket,
+        "time": int(moment),
+        "time_msc": int(moment * 1000),
+        "type": 0,
+        "entry": entry,
+        "magic": 7,
+        "position_id": position,
+        "reason": 3,
+        "volume": 1.0,
+        "price": 1.1,
+        "commission": 0.0,
+        "swap": 0.0,
+        "profit": 0.0,
+        "fee": 0.0,
+        "symbol": "EURUSD",
+        "comment": "",
+        "external_id": "",
+        **overrides,
+    }
+
+
+def operation(ticket: int, amount: float, moment: float | None = None, **overrides: Any) -> dict[str, Any]:
+    """A balance operation in a history."""
+    moment = time.time() - 1800 if moment is None else moment
+    return {
+        "ticket": ticket,
+        "symbol": None,
+        "type": "balance",
+        "volume": 0.0,
+        "profit": amount,
+        "close_time": iso(moment),
+        "comment": "deposit",
+        **overrides,
+    }
+
+
 def iso(seconds: float) -> str:
     """Unix seconds as the service writes a moment."""
     return datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -124,7 +165,9 @@ class FakeMt5(FakeService):
 
         `status` (with `headers`, `body`), `body`: this text. `delay`: seconds before the reply. `cut`: the connection
         breaks off within the reply. `hang_up`: no reply at all. `flood`: so many bytes. `dribble`: `headers` or `body`
-        come a byte at a time, without end. `blanks`: so many, with the `encodings`.
+        come a byte at a time, without end. `blanks`: so many, with the `encodings`. `endless`: a history of ever more
+        pages of so many trades. `bare`: a history without `pagination`.
+        `page`: a history's pages have so many trades at most. `shift`: so many come in behind the first page.
         """
         self._ask("treat", account, endpoint, after, times if fault else 0, fault)
 
@@ -259,30 +302,45 @@ class Handler(FakeHandler):
             refusal = {"success": False, "error_code": "ACCOUNT_NOT_FOUND", "error_message": f"no account {account}"}
             self.send(404, json.dumps(refusal))
         else:
-            content = getattr(self, f"_{endpoint}")(self.state.accounts[account], query)
+            content = getattr(self, f"_{endpoint}")(self.state.accounts[account], query, fault)
+            if endpoint == "history" and "endless" in fault:
+                content = endless(int(query["offset"][0]), fault["endless"])
+            if "bare" in fault:
+                content.pop("pagination", None)
             reply = {"success": True, "account_id": account, "timestamp": iso(time.time()), **content}
             self.send(200, json.dumps(reply), cut="cut" in fault)
 
-    def _info(self, account: Account, _: object) -> dict[str, Any]:
+    def _info(self, account: Account, *_: object) -> dict[str, Any]:
         return {"data": account.info}
 
-    def _positions(self, account: Account, _: object) -> dict[str, Any]:
+    def _positions(self, account: Account, *_: object) -> dict[str, Any]:
         return {"positions": account.positions}
 
-    def _history(self, account: Account, query: Mapping[str, list[str]]) -> dict[str, Any]:
+    def _history(self, account: Account, query: Mapping[str, list[str]], fault: Mapping[str, Any]) -> dict[str, Any]:
         first, last = (query[name][0] for name in ("from_date", "to_date"))
         limit, offset = (int(query[name][0]) for name in ("limit", "offset"))
         assert 1 <= limit <= LARGEST_PAGE
         found = [each for each in account.history if not isinstance(each, dict) or first <= _closed(each) <= last]
         found.sort(key=lambda each: _closed(each) if isinstance(each, dict) else "", reverse=True)
+        limit = min(limit, fault.get("page", limit))
+        if offset:
+            found = [None] * fault.get("shift", 0) + found
         return {
             "trades": found[offset : offset + limit],
             "pagination": {"limit": limit, "offset": offset, "has_more": len(found) > offset + limit},
         }
 
 
+def endless(offset: int, size: int) -> dict[str, Any]:
+    """A page of a history that has no end."""
+    return {
+        "trades": [trade(10_000_000 + offset + number) for number in range(size)],
+        "pagination": {"limit": LARGEST_PAGE, "offset": offset, "has_more": True},
+    }
+
+
 def _closed(item: Item) -> str:
-    moment = item.get("close_time", item.get("time_close", ""))
+    moment = next((item[name] for name in ("close_time", "time_close", "time") if name in item), "")
     return iso(moment) if isinstance(moment, int | float) and abs(moment) < 1e11 else str(moment)
 
 

@@ -12,10 +12,11 @@ from pydantic import SecretStr
 
 from extract.rest import Bounds, HttpClient, Pace, ServiceError
 from extract.sources.accounts.client import MOST_PAGES, AccountClient
+from extract.sources.accounts.items import HistoryPart
 from extract.sources.accounts.source import BOUNDS
 from tests.support.fake_mt5 import KEY, FakeMt5, info, position, trade
 
-SINCE, UNTIL = datetime(2020, 1, 1, tzinfo=timezone.utc), datetime(2099, 1, 1, tzinfo=timezone.utc)
+ALL = HistoryPart(datetime(2020, 1, 1, tzinfo=timezone.utc), datetime(2099, 1, 1, tzinfo=timezone.utc))
 
 
 @pytest.fixture(scope="module")
@@ -93,21 +94,42 @@ def test_the_key_is_masked_in_what_the_service_says(fake: FakeMt5) -> None:
 def test_a_service_that_always_has_one_more_page(fake: FakeMt5) -> None:
     body = '{"success": true, "trades": [%s], "pagination": {"has_more": true}}'
     fake.treat(body=body % "")
-    assert client(fake).history("1", SINCE, UNTIL).error == "there is more after 0 trades, but the next page is empty"
+    assert client(fake).history("1", ALL).error == "there is more after 0 trades, but the next page is empty"
     fake.requests()
-    fake.treat(body=body % '{"ticket": 5, "symbol": "X", "type": "buy", "volume": 1}')
-    listing = client(fake).history("1", SINCE, UNTIL)
+    fake.treat(endless=2)
+    listing = client(fake).history("1", ALL)
     assert len(fake.requests()) == MOST_PAGES
-    assert listing.error == f"there are more than {MOST_PAGES} pages: the first {MOST_PAGES} trades have been read"
-    assert list(listing.items) == ["5"]
+    assert str(listing.error).startswith(f"there are more than {MOST_PAGES} pages: {2 * MOST_PAGES} trades have been")
+    assert len(listing.items) == 2 * MOST_PAGES
+    assert listing.part is not None
+    assert listing.part.offset == 2 * MOST_PAGES
+    rest = client(fake).history("1", listing.part)
+    assert not rest.items.keys() & listing.items.keys(), "the next read goes on"
+
+
+def test_a_service_that_ignores_the_offset_is_noticed_after_one_repeat(fake: FakeMt5) -> None:
+    body = '{"success": true, "trades": [%s], "pagination": {"has_more": true}}'
+    fake.treat(body=body % '{"ticket": 5, "symbol": "X", "type": "buy", "volume": 1}')
+    listing = client(fake).history("1", ALL)
+    assert len(fake.requests()) == 2
+    assert listing.error == "the page at offset 1 repeats the one before it; is offset ignored?"
+    assert [ticket for ticket, _ in listing.items] == ["5"]
+
+
+def test_a_full_page_without_pagination_is_not_the_end(fake: FakeMt5) -> None:
+    fake.account("1", history=[trade(number) for number in range(1500)])
+    fake.treat(bare=True)
+    listing = client(fake).history("1", ALL)
+    assert (len(listing.items), listing.error, len(fake.requests())) == (1500, None, 2)
+    fake.account("1", history=[trade(2)])
 
 
 def test_pages_before_a_failure_are_kept(fake: FakeMt5) -> None:
     fake.account("1", history=[trade(number) for number in range(1500)])
-    assert len(client(fake).history("1", SINCE, UNTIL).items) == 1500
+    assert len(client(fake).history("1", ALL).items) == 1500
     assert len(fake.requests()) == 2
     fake.treat("1", "history", after=1, status=500)
-    listing = client(fake).history("1", SINCE, UNTIL)
+    listing = client(fake).history("1", ALL)
     assert len(fake.requests()) == 3
     assert len(listing.items) == 1000
     assert "HTTP 500" in str(listing.error)

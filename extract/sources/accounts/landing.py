@@ -12,7 +12,9 @@ from extract.quoting import literal
 from extract.records import RETENTION_DAYS, Run
 from extract.rejects import Reject, dismissed
 from extract.rest import printable
-from extract.sources.accounts.client import Listing
+from extract.sources.accounts.client import CLOCKS_APART
+from extract.sources.accounts.items import Listing
+from extract.sources.accounts.landing_trades import apply_clock, judge_again, land_history, land_positions
 from extract.sources.accounts.poll import AccountResult
 from extract.warehouse import Connection, may_pass
 
@@ -20,17 +22,6 @@ log = logging.getLogger("tradehouse")
 
 SOURCE = "accounts"
 INFO = StagingTable("mt5_account_info", ("account_id",), {"account_id": "text", "payload": "jsonb"})
-POSITIONS = StagingTable(
-    "mt5_positions",
-    ("account_id", "ticket"),
-    {"account_id": "text", "ticket": "text", "payload": "jsonb", "is_listed": "boolean"},
-)
-HISTORY = StagingTable(
-    "mt5_history",
-    ("account_id", "ticket"),
-    {"account_id": "text", "ticket": "text", "payload": "jsonb"},
-    first_stamp="landed_at",
-)
 RESULTS = StagingTable(
     "mt5_sync_results",
     ("account_id", "run_id"),
@@ -43,13 +34,14 @@ RESULTS = StagingTable(
         "status": "text",
         "trades_synced": "integer",
         "error_message": "text",
+        "execution_id": "uuid",
     },
 )
-FOUND = {"account_id": "text", "kind": "text", "ticket": "text", "body": "text"}
-"""One item of a reply; `kind` is the endpoint."""
+FOUND = {"account_id": "text", "kind": "text", "ticket": "text", "part": "text", "body": "text"}
+"""One item of a reply; `kind` is the endpoint, and `part` tells items with one ticket apart."""
 
 
-def land(run: Run, results: Sequence[AccountResult], sync_type: str) -> int:
+def land(run: Run, results: Sequence[AccountResult], sync_type: str, execution_id: str) -> int:
     """Land a batch of accounts and the result of each; return how many rows were new or different.
 
     It is one transaction. If one account fails, its rows are undone and its result has the reason; the others land.
@@ -58,9 +50,9 @@ def land(run: Run, results: Sequence[AccountResult], sync_type: str) -> int:
         psycopg2.Error: the connection or the server failed, and nothing has landed.
     """
     with landing(run) as batch:
-        polled = [each for each in results if not each.skipped]
+        polled = [each for each in results if each.listings and not each.skipped]
         changed = sum(_land_account(batch, each) for each in polled)
-        _move_marks(batch, polled)
+        _move_marks(batch, [each for each in results if each.listings])
         listings = [listing for each in polled if not each.not_landed for listing in each.listings.values()]
         run.count(
             rows_read=sum(len(listing.items) for listing in listings),
@@ -80,6 +72,7 @@ def land(run: Run, results: Sequence[AccountResult], sync_type: str) -> int:
                     each.status,
                     each.trades_synced,
                     each.error_message,
+                    execution_id,
                 )
                 for each in results
             ],
@@ -104,28 +97,25 @@ def _land_account(batch: Batch, result: AccountResult) -> int:
 def _land_items(batch: Batch, result: AccountResult) -> int:
     """Land the replies of the endpoints. A position that a complete list no longer has stays, marked as not listed."""
     account, listings, before = result.account_id, result.listings, batch.written
-    found = [(account, kind, *item) for kind, listing in listings.items() for item in listing.items.items()]
+    found = [(account, kind, *key, body) for kind, listing in listings.items() for key, body in listing.items.items()]
     batch.copy("mt5_found", FOUND, found)
-    for kind, ticket in batch.take_out_invalid_json("mt5_found", "body", ["kind", "ticket"]):
-        body = listings[kind].items.pop(ticket)
+    for kind, ticket, part in batch.take_out_invalid_json("mt5_found", "body", ["kind", "ticket", "part"]):
+        body = listings[kind].items.pop((ticket, part))
         listings[kind].reject(Reject(ticket, "payload", "not valid JSON for Postgres", body))
     _forget_dismissed(batch, account, listings)
-    for kind, table in (("info", INFO), ("positions", POSITIONS), ("history", HISTORY)):
-        if listings[kind].items:
-            batch.upsert(
-                table,
-                f"select {', '.join(table.columns)} from ("
-                "select account_id, ticket, body::jsonb as payload, true as is_listed"
-                f" from mt5_found where kind = {literal(kind)}) as found",
-            )
-    if listings["positions"].error is None:
-        batch.execute(
-            f"update staging.mt5_positions as known set is_listed = false, extracted_at = {batch.stamp}"
-            f" where known.is_listed and known.account_id = {literal(account)}"
-            " and not exists (select from mt5_found as found where found.kind = 'positions'"
-            " and found.ticket = known.ticket)"
-        )
+    if listings["info"].items:
+        batch.upsert(INFO, "select account_id, body::jsonb as payload from mt5_found where kind = 'info'")
+    of_trades = batch.written
+    land_history(batch, account, listings["history"])
+    land_positions(batch, account, listings["positions"])
+    result.trades_synced = batch.written - of_trades
     changed = batch.written - before
+    if of_trades > before:
+        newest = f"staging.mt5_account_info where account_id = {literal(account)}"
+        batch.execute(f"insert into staging.mt5_equity select account_id, payload, {batch.stamp} from {newest}")
+    if listings["positions"].error is None:
+        judge_again(batch, account)
+    apply_clock(batch, account)
     _record_rejects(batch, account, listings)
     return changed
 
@@ -165,27 +155,71 @@ def _reject_key(kind: str, key: str) -> str:
 
 
 def _move_marks(batch: Batch, results: Sequence[AccountResult]) -> None:
-    """Store the time of the attempt, and how far the history has been read; a failed history does not change that."""
-    batch.copy(
-        "mt5_marks",
-        {"account_id": "text", "attempted_at": "timestamptz", "history_until": "timestamptz"},
-        [(each.account_id, each.started_at, each.started_at if _has_history(each) else None) for each in results],
+    """Store when each account was asked, and how far its history and its list of positions have been read.
+
+    An account whose time ran out was asked, too: it does not head the next run. A failed history moves no mark. One
+    that ended early is gone on with, and moves the mark at its end, unless it had rejects: their rows are asked for
+    again.
+    """
+    rows = []
+    for each in results:
+        history, positions = each.listings["history"], each.listings["positions"]
+        landed, part = each.not_landed is None and each.skipped is None, history.part
+        is_read = landed and part is not None and history.error is None
+        goes_on = landed and part is not None and history.failure is not None and part.offset > 0
+        rows.append(
+            (
+                each.account_id,
+                each.started_at,
+                part.until - CLOCKS_APART if part and is_read else None,
+                bool(part and part.began),
+                landed and positions.error is None,
+                landed and part is not None and not (history.failure and part.offset == part.began == 0),
+                *((part.since, part.until, part.offset) if part and goes_on else (None, None, None)),
+            )
+        )
+    columns = {
+        "account_id": "text",
+        "attempted_at": "timestamptz",
+        "history_until": "timestamptz",
+        "is_rest": "boolean",
+        "is_list": "boolean",
+        "is_asked": "boolean",
+        "history_from": "timestamptz",
+        "history_to": "timestamptz",
+        "history_offset": "integer",
+    }
+    batch.copy("mt5_marks", columns, rows)
+    batch.execute(
+        "insert into staging.mt5_account_marks as known (account_id, attempted_at, history_until, listed_at,"
+        " server_utc_offset, history_from, history_to, history_offset)"
+        " select mark.account_id, mark.attempted_at, case when not (mark.is_rest and exists (select from"
+        f" ops.rejected_rows as reject where reject.source = {literal(SOURCE)} and reject.entity = mark.account_id"
+        " and reject.row_key like 'history %' and reject.resolved_at is null)) then mark.history_until end,"
+        f" case when mark.is_list then {batch.stamp} end, account.server_utc_offset,"
+        " mark.history_from, mark.history_to, mark.history_offset"
+        " from mt5_marks as mark left join accounts.registered_accounts as account on account.id = mark.account_id"
+        " on conflict (account_id) do update set attempted_at = excluded.attempted_at,"
+        " history_until = coalesce(excluded.history_until, known.history_until),"
+        " listed_at = coalesce(excluded.listed_at, known.listed_at),"
+        " server_utc_offset = excluded.server_utc_offset"
     )
     batch.execute(
-        "insert into staging.mt5_account_marks as known (account_id, attempted_at, history_until)"
-        " select account_id, attempted_at, history_until from mt5_marks"
-        " on conflict (account_id) do update set attempted_at = excluded.attempted_at,"
-        " history_until = coalesce(excluded.history_until, known.history_until)"
+        "update staging.mt5_account_marks as known set history_from = mark.history_from,"
+        " history_to = mark.history_to, history_offset = mark.history_offset"
+        " from mt5_marks as mark where mark.account_id = known.account_id and mark.is_asked"
     )
 
 
-def _has_history(result: AccountResult) -> bool:
-    return result.not_landed is None and result.listings["history"].error is None
-
-
-def prune_results(connection: Connection) -> None:
-    """Delete old results, except the last success of each account, which `trading_accounts` shows."""
+def prune(connection: Connection) -> None:
+    """Delete old results, except the last success of each account, which `trading_accounts` shows, and old infos."""
     with connection.cursor() as cursor:
+        cursor.execute("select to_regclass('accounts.equity') is not null")
+        if cursor.fetchone() == (True,):  # only what that has
+            cursor.execute(
+                "delete from staging.mt5_equity where extracted_at < least(clock_timestamp() - interval '2 days',"
+                " (select max(synced_at) from accounts.equity))"
+            )
         cursor.execute(
             "delete from staging.mt5_sync_results as old"
             " where started_at < clock_timestamp() - make_interval(days => %s)"

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from extract.dbt_runner import Progress
-from extract.sources.accounts.client import CLOCKS_APART, AccountClient, Listing
+from extract.rest import ServiceError
+from extract.sources.accounts.client import CLOCKS_APART, AccountClient
+from extract.sources.accounts.items import HistoryPart, Listing
 
 log = logging.getLogger("tradehouse")
 
@@ -25,6 +27,33 @@ FIRST_HISTORY = timedelta(days=30)
 STOPPED = "the sync was told to stop"
 
 
+@dataclass(frozen=True)
+class Due:
+    """What is due of an account.
+
+    Attributes:
+        history_until: when its history was last read to its end; None if never.
+        missing_since: since when something is missing in it: a position is gone, or smaller, and no row says how.
+        unfinished: the history that the last read did not bring to its end.
+    """
+
+    history_until: datetime | None = None
+    missing_since: datetime | None = None
+    unfinished: HistoryPart | None = None
+
+    def history(self, now: datetime) -> HistoryPart:
+        """What to ask of the history now."""
+        if self.unfinished:
+            return self.unfinished
+        earliest = now - FIRST_HISTORY
+        since = earliest
+        if self.history_until is not None:
+            since = self.history_until - CLOCKS_APART
+            if self.missing_since is not None:
+                since = min(since, max(self.missing_since - CLOCKS_APART, earliest))
+        return HistoryPart(since, now + CLOCKS_APART)
+
+
 @dataclass
 class AccountResult:
     """The result of one account in a run.
@@ -36,6 +65,7 @@ class AccountResult:
         listings: endpoint -> its reply; empty if the account was skipped.
         skipped: why it was not polled; None if it was.
         not_landed: why none of its data could land; None if it could.
+        trades_synced: positions and rows of the history that were new or different.
     """
 
     account_id: str
@@ -44,16 +74,24 @@ class AccountResult:
     listings: dict[str, Listing] = field(default_factory=dict)
     skipped: str | None = None
     not_landed: str | None = None
+    trades_synced: int = 0
 
     @property
     def status(self) -> str:
-        """`success`, `partial` (some endpoints failed), `failed`, or `skipped`."""
+        """`success`, `partial` (something is missing), `failed` (nothing landed), or `skipped`."""
         if self.skipped:
             return "skipped"
         if self.not_landed:
             return "failed"
-        failed = sum(listing.error is not None for listing in self.listings.values())
-        return "success" if not failed else "failed" if failed == len(self.listings) else "partial"
+        if all(listing.error is None for listing in self.listings.values()):
+            return "success"
+        landed = any(listing.items or listing.error is None for listing in self.listings.values())
+        return "partial" if landed else "failed"
+
+    @property
+    def is_down(self) -> bool:
+        """Whether every endpoint failed in a way that concerns the API as a whole."""
+        return all(listing.is_down for listing in self.listings.values())
 
     @property
     def error_message(self) -> str | None:
@@ -66,13 +104,6 @@ class AccountResult:
         return self.skipped or "; ".join(f"{name}: {error}" for name, error in failures.items()) or None
 
     @property
-    def trades_synced(self) -> int:
-        """Positions and past trades that were read and could land."""
-        if self.not_landed:
-            return 0
-        return sum(len(listing.items) for name, listing in self.listings.items() if name != "info")
-
-    @property
     def duration_ms(self) -> int:
         """Milliseconds from the first request to the last reply."""
         return round((self.completed_at - self.started_at) / timedelta(milliseconds=1))
@@ -80,17 +111,35 @@ class AccountResult:
 
 def polled(
     client: AccountClient,
-    accounts: Mapping[str, datetime | None],
+    accounts: Mapping[str, Due],
     deadline: float,
     budget: float,
     stop: threading.Event,
     progress: Progress,
+    concurrency: int = TOGETHER * len(ENDPOINTS),
+    execution: str = "",
 ) -> Iterator[list[AccountResult]]:
-    """Poll batch by batch. Accounts for which no time is left come last, as skipped."""
+    """Poll batch by batch. Accounts for which no time is left come last, as skipped.
+
+    Args:
+        client: asks the API.
+        accounts: what is due, in the order of polling.
+        deadline: the end of the budget, on the monotonic clock.
+        budget: seconds, for the message about accounts that are skipped.
+        stop: when set, the rest is skipped.
+        progress: called for each batch.
+        concurrency: the most requests at once.
+        execution: the run's id in the log.
+
+    Raises:
+        ServiceError: the API does not answer, or does not accept the key. The batch counts against no account.
+    """
     names = list(accounts)
+    batches = -(-len(names) // TOGETHER)
     out_of_time = f"the budget of {budget:g} s is used up: the account is first in line next time"
     longest = 0.0
-    with ThreadPoolExecutor(max_workers=TOGETHER * len(ENDPOINTS)) as pool:
+    reached = False
+    with ThreadPoolExecutor(max_workers=concurrency) as pool:
         for start in range(0, len(names), TOGETHER):
             if start:
                 stop.wait(PAUSE)
@@ -103,11 +152,29 @@ def polled(
             progress("polling accounts", start, len(names))
             batch = [_Poll(pool, client, name, accounts[name], deadline) for name in names[start : start + TOGETHER]]
             results = [poll.result() for poll in batch]
+            if all(result.is_down for result in results):
+                _require_service(client, results, reached, deadline)
+            reached = reached or not all(result.is_down for result in results)
             if time.monotonic() >= deadline:
                 for result in results:  # perhaps only the time ran out
                     result.skipped = out_of_time if result.status == "failed" else None
-            yield results
             longest = max(longest, time.monotonic() - began)
+            log.info(
+                "execution %s: batch %d of %d: %d accounts in %.2f s",
+                *(execution, start // TOGETHER + 1, batches, len(results), time.monotonic() - began),
+            )
+            yield results
+
+
+def _require_service(client: AccountClient, results: list[AccountResult], reached: bool, deadline: float) -> None:
+    """Find out whether it is the API that fails, where it failed for a whole batch of accounts.
+
+    Raises:
+        ServiceError: it does not answer, or has accepted the key for no account of this run.
+    """
+    client.health(deadline)
+    if not reached and (rejected := [each for each in results if each.is_down]):
+        raise ServiceError(str(rejected[0].listings["info"].failure))
 
 
 class _Poll:
@@ -118,16 +185,16 @@ class _Poll:
         pool: ThreadPoolExecutor,
         client: AccountClient,
         account: str,
-        history_until: datetime | None,
+        due: Due,
         deadline: float,
     ) -> None:
         self._account = account
         self._started_at = now = datetime.now(timezone.utc)
-        since = now - FIRST_HISTORY if history_until is None else history_until - CLOCKS_APART
+        part = due.history(now)
         asked: dict[str, Callable[[], Listing]] = {
             "info": lambda: client.info(account, deadline),
             "positions": lambda: client.positions(account, deadline),
-            "history": lambda: client.history(account, since, now + CLOCKS_APART, deadline),
+            "history": lambda: client.history(account, part, deadline),
         }
         self._replies = {name: pool.submit(_timed, ask) for name, ask in asked.items()}
 

@@ -6,18 +6,19 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
-from extract.rest import Bounds, HttpClient, Pace
+from extract.rest import Bounds, HttpClient, Pace, ServiceError
 from extract.run import RunContext
 from extract.settings import Project, Settings, load
 from extract.source import Reading, Source
 from extract.sources.accounts.client import AccountClient
-from extract.sources.accounts.landing import SOURCE, land, prune_results
-from extract.sources.accounts.poll import AccountResult, polled
+from extract.sources.accounts.items import HistoryPart
+from extract.sources.accounts.landing import SOURCE, land, prune
+from extract.sources.accounts.poll import FIRST_HISTORY, AccountResult, Due, polled
 from extract.sources.accounts.settings import AccountsSettings
-from extract.warehouse import Connection
+from extract.warehouse import Connection, value
 
 BOUNDS = Bounds(silence=30.0, reply=30.0, size=8 * 1024 * 1024, attempts=2)
 
@@ -28,16 +29,28 @@ def open_client(settings: AccountsSettings, stop: threading.Event | None = None)
     Raises:
         SettingsError: the address or the key is missing.
     """
-    address, key = settings.require_service()
-    http = HttpClient(address, Pace(0), secrets=[key], bounds=BOUNDS, stop=stop)
-    return http, AccountClient(http, key)
+    address = settings.require_service()
+    key, token, most = (
+        settings.mt5_service_api_key,
+        settings.mt5_service_token,
+        settings.mt5_service_requests_per_minute,
+    )
+    http = HttpClient(
+        address,
+        Pace(60 / most if most else 0, sleep=stop.wait if stop else time.sleep),
+        secrets=[secret for secret in (key, token) if secret],
+        bounds=BOUNDS,
+        stop=stop,
+        ca_file=settings.mt5_service_ca_file,
+    )
+    return http, AccountClient(http, key, token)
 
 
 @dataclass(kw_only=True)
 class AccountsReading(Reading):
     """The result of each account, in the order of polling."""
 
-    run_id: int
+    execution_id: str
     accounts: list[AccountResult] = field(default_factory=list)
 
     def count(self, status: str) -> int:
@@ -55,7 +68,9 @@ class AccountsReading(Reading):
     def details(self) -> dict[str, Any]:
         """The counts and results, under the field names that users of `--json` expect."""
         return {
-            "executionId": self.run_id,
+            # nothing to do is a success, and so is any account of which something landed
+            "success": not self.accounts or any(each.status in ("success", "partial") for each in self.accounts),
+            "executionId": self.execution_id,
             "totalAccounts": len(self.accounts),
             "successCount": self.count("success"),
             "failureCount": self.count("failed"),
@@ -63,6 +78,7 @@ class AccountsReading(Reading):
             "skippedCount": self.count("skipped"),
             "syncResults": [
                 {
+                    "executionId": self.execution_id,
                     "account_id": each.account_id,
                     "status": each.status,
                     "started_at": each.started_at.isoformat(),
@@ -100,16 +116,24 @@ class AccountsSource(Source[AccountsReading]):
         A run that is killed loses at most the current batch; the next run begins with its accounts. When the budget is
         used up, the remaining accounts are recorded as skipped, and the next run begins with them.
         """
-        reading = AccountsReading(run_id=run.record.run_id)
+        reading = AccountsReading(execution_id=str(uuid4()))
         if run.record.tidies:  # before the refresh, so that the tables match what is kept
-            prune_results(run.connection)
+            prune(run.connection)
         accounts = _accounts_in_turn(run.connection)
         budget = self._settings.mt5_sync_budget_seconds
         http, client = open_client(self._settings, run.stop)
         with http:
-            for batch in polled(client, accounts, time.monotonic() + budget, budget, run.stop, run.progress):
-                reading.rows_changed += land(run.record, batch, self._sync_type)
-                reading.accounts += batch
+            deadline = time.monotonic() + budget
+            together = self._settings.mt5_service_concurrency
+            batches = polled(client, accounts, deadline, budget, run.stop, run.progress, together, reading.execution_id)
+            try:
+                for batch in batches:
+                    reading.rows_changed += land(run.record, batch, self._sync_type, reading.execution_id)
+                    reading.accounts += batch
+            except ServiceError as error:
+                if not reading.accounts:
+                    raise
+                reading.error = str(error)  # what has landed stays
         reading.parts = [f"account {each.account_id}" for each in reading.accounts if each.status != "skipped"]
         reading.failed = {
             f"account {each.account_id}": each.error_message for each in reading.accounts if each.error_message
@@ -117,20 +141,45 @@ class AccountsSource(Source[AccountsReading]):
         reading.rows_read = sum(len(listing.items) for each in reading.accounts for listing in each.listings.values())
         return reading
 
-    def stale_models(self, reading: AccountsReading) -> Sequence[str] | None:
-        """All of them, if any account was polled."""
-        return None if reading.accounts else []
+    def stale_models(self, _: AccountsReading) -> Sequence[str] | None:
+        """All of them: the register may have changed, too."""
+        return None
 
 
-def _accounts_in_turn(connection: Connection) -> dict[str, datetime | None]:
-    """Active accounts, longest not tried first, each with the time up to which its history has been read."""
+def _accounts_in_turn(connection: Connection) -> dict[str, Due]:
+    """Active accounts, longest not tried first, each with what is due of its history.
+
+    Something is missing in a history where the trades say so: their positions are gone, or smaller, by volume that no
+    row has closed; or deals closed what none has opened.
+    """
+    has_trades = value(
+        connection,
+        "select exists (select from pg_attribute where attrelid = to_regclass('accounts.trades')"
+        " and attname = 'missing_opening' and not attisdropped)",
+    )
+    missing = (
+        "select trade.account_id, min(case when trade.missing_volume > 0"
+        " then least(position.shrunk_after, case when trade.missing_opening > 0 or position.shrunk_after is null"
+        " then trade.open_time end) else trade.open_time end) as since"
+        " from accounts.trades as trade left join staging.mt5_positions as position"
+        " on position.account_id = trade.account_id and position.ticket = trade.ticket"
+        " where (trade.missing_volume > 0 or trade.missing_opening > 0"
+        f" and trade.open_time > now() - interval '{FIRST_HISTORY.days} days') group by trade.account_id"
+    )
     with connection.cursor() as cursor:
         cursor.execute(
-            "select account.id, mark.history_until from accounts.registered_accounts as account"
+            "select account.id, mark.history_until, missing.since,"
+            " mark.history_from, mark.history_to, mark.history_offset"
+            " from accounts.registered_accounts as account"
             " left join staging.mt5_account_marks as mark on mark.account_id = account.id"
+            f" left join ({missing if has_trades else 'select null::text as account_id, null::timestamptz as since'})"
+            " as missing on missing.account_id = account.id"
             " where account.is_active order by mark.attempted_at nulls first, account.created_at, account.id"
         )
-        return dict(cursor.fetchall())
+        return {
+            account: Due(until, since, HistoryPart(first, last, offset) if offset else None)
+            for account, until, since, first, last, offset in cursor.fetchall()
+        }
 
 
 SETTINGS = AccountsSettings
@@ -156,6 +205,19 @@ def check(_: Settings, __: Project) -> Iterator[str]:
     Raises:
         ServiceError: it is not.
     """
+    yield from check_account("0", must_exist=False)
+
+
+def check_account(account: str, must_exist: bool) -> Iterator[str]:
+    """Ask the API whether it is up, and whether it accepts the key for an account.
+
+    Raises:
+        ServiceError: it is not, or it does not; or it does not know the account although it must exist.
+    """
     http, client = open_client(load(AccountsSettings))
     with http:
         yield f"{http.address} is well; it answered in {client.health():.2f} s"
+        info = client.info(account)
+        if info.error and (must_exist or not info.is_answer):
+            raise ServiceError(info.error)
+        yield f"it gives the info of account {account}" if must_exist else "it accepts the key"

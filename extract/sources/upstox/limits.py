@@ -6,6 +6,7 @@ evenly over its time, 0.9 s apart, so that other programs of the same account al
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -52,7 +53,7 @@ class Limits(Pace):
         """Set the pace for a plan of so many requests."""
         self._gap = self._longest.seconds / self._longest.requests if requests > self._free() else 0.0
 
-    def wait(self) -> None:
+    def wait(self, _: float = math.inf) -> None:
         """Wait for the next request's turn."""
         now = self._clock()
         turn = max([now, *(self._turn(limit) for limit in self._limits)])

@@ -132,7 +132,7 @@ def test_old_results_go_and_the_last_success_stays(accounts_world: AccountsWorld
     )
     world.execute("alter table ops.sync_runs alter column run_id restart with 100")
     world.poll(code=1)
-    assert world.query("select account_id, execution_id from accounts.sync_logs order by 1, 2") == [
+    assert world.query("select account_id, run_id from accounts.sync_logs order by 1, 2") == [
         *[("a", -4), ("a", 100), ("b", -2), ("b", 0), ("b", 100)],
     ]
     [(failures, days)] = world.query(

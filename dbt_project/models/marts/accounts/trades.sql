@@ -1,6 +1,9 @@
 {#
-    Positions and what history says of them, one row for each position. A position may be closed in parts, each a row
-    of the history, and parts of one that is still open do not close it.
+    Positions and what the history says of them, one row for each position. It is closed only when the history covers the
+    volume it ever had. `required` is that volume: by the history where that begins with the opening, and by the lists.
+
+    An account's list of positions may be older than its history, where one of the two fails. Then what came since then and
+    covers the position closes it, although the list has it.
 #}
 with
 
@@ -10,6 +13,15 @@ positions as (
 
 history as (
     select * from {{ ref('stg_accounts__history') }}
+    where kind in ('trade', 'deal')
+),
+
+register as (
+    select * from {{ source('register', 'registered_accounts') }}
+),
+
+marks as (
+    select * from {{ source('accounts', 'mt5_account_marks') }}
 ),
 
 {% if is_incremental() %}
@@ -29,6 +41,14 @@ changed as (
         history.ticket
     from history
     where history.extracted_at > (select since.synced_at from since)
+    union
+    -- an account that was deactivated, or polled again
+    select
+        known.account_id,
+        known.ticket
+    from {{ this }} as known
+    left join register on known.account_id = register.id
+    where known.status <> 'closed' and (known.status = 'unknown') = coalesce(register.is_active, false)
 ),
 
 {% else %}
@@ -45,70 +65,75 @@ changed as (
 ),
 
 {% endif %}
--- the newest part, with the sums of all of them
+-- looked up one by one: an increment is about few of them
 closings as (
-    select distinct on (history.account_id, history.ticket)
-        history.account_id,
-        history.ticket,
-        history.symbol,
-        history.type,
-        history.open_price,
-        history.open_time,
-        history.stop_loss,
-        history.take_profit,
-        history.comment,
-        max(history.close_time) over parts as close_time,
-        sum(history.volume) over parts as volume,
-        sum(history.volume) filter (where history.landed_at > positions.extracted_at) over parts as volume_since_listed,
-        case
-            when count(*) over parts = 1 then history.close_price
-            else {{ quotient(
-                'sum(history.close_price * history.volume) over parts',
-                'nullif(sum(history.volume) filter (where history.close_price is not null) over parts, 0)',
-            ) }}
-        end as close_price,
-        sum(history.profit) over parts as profit,
-        sum(history.swap) over parts as swap,
-        sum(history.commission) over parts as commission,
-        max(history.extracted_at) over parts as extracted_at
+    select closings.*
     from changed
-    inner join history on changed.account_id = history.account_id and changed.ticket = history.ticket
+    cross join lateral (
+        select *
+        from {{ ref('stg_accounts__closings') }} as closings
+        where closings.account_id = changed.account_id and closings.ticket = changed.ticket
+        offset 0
+    ) as closings
+),
+
+measured as (
+    select
+        changed.account_id,
+        changed.ticket,
+        positions.ticket is not null as was_listed,
+        coalesce(positions.is_listed, false) as is_listed,
+        coalesce(case when positions.is_listed then positions.volume end, 0) as listed,
+        coalesce(closings.volume, 0) as closed,
+        closings.opened_in_history > 0 as is_opened_in_history,
+        case when closings.kind = 'deal' then closings.opened_in_history end as opened_in_history,
+        -- doubles of the API's program may have been added up
+        round(greatest(positions.opened_volume, closings.opened_in_history, 0), 8) as required,
+        closings.landed_at > coalesce(marks.listed_at, '-infinity') as is_newer_than_list,
+        closings.landed_at >= coalesce(marks.listed_at, '-infinity') as is_no_older_than_list,
+        coalesce(register.is_active, false) as is_active
+    from changed
     left join positions on changed.account_id = positions.account_id and changed.ticket = positions.ticket
-    window parts as (partition by history.account_id, history.ticket)
-    order by
-        history.account_id asc,
-        history.ticket asc,
-        history.close_time desc nulls last,
-        history.history_ticket desc
+    left join closings on changed.account_id = closings.account_id and changed.ticket = closings.ticket
+    left join marks on changed.account_id = marks.account_id
+    left join register on changed.account_id = register.id
+),
+
+found as (
+    select
+        *,
+        case
+            when is_listed and not (closed > 0 and round(closed, 8) >= required and is_newer_than_list) then 'open'
+            when closed > 0 and round(closed, 8) >= required then 'closed'
+            -- what never was listed may be too new for the list
+            when not was_listed and is_opened_in_history and is_no_older_than_list then 'open'
+            when not was_listed and not is_opened_in_history then 'closed'
+            else 'closing'
+        end as state
+    from measured
 ),
 
 judged as (
     select
-        changed.account_id,
-        changed.ticket,
+        *,
+        case when state = 'closed' or is_active then state else 'unknown' end as status,
         case
-            when positions.ticket is null then 'closed'
-            -- a list may be older than the history: then what has been closed since it came is what counts
-            when positions.is_listed and coalesce(closings.volume_since_listed < positions.volume, true) then 'open'
-            when positions.is_listed then 'closed'
-            -- a part that was closed earlier is not the whole
-            when closings.ticket is null or closings.volume < positions.volume then 'closing'
-            else 'closed'
-        end as status
-    from changed
-    left join positions on changed.account_id = positions.account_id and changed.ticket = positions.ticket
-    left join closings on changed.account_id = closings.account_id and changed.ticket = closings.ticket
+            when state = 'closed' or (state = 'open' and not is_listed) then 0
+            else greatest(required - closed - listed, 0)
+        end as missing_volume,
+        greatest(required - opened_in_history, 0) as missing_opening
+    from found
 ),
 
 final as (
     select
         judged.account_id,
         judged.ticket,
-        coalesce(closed.symbol, positions.symbol) as symbol,
-        coalesce(positions.type, closed.type) as type,
-        coalesce(closed.volume, positions.volume) as volume,
-        coalesce(closed.open_price, positions.open_price) as open_price,
-        coalesce(closed.open_time, positions.open_time) as open_time,
+        coalesce(closed.symbol, positions.symbol, closings.symbol) as symbol,
+        coalesce(positions.type, closings.type) as type,
+        coalesce(closed.volume, positions.volume, judged.required - judged.closed) as volume,
+        coalesce(closed.open_price, positions.open_price, closings.open_price) as open_price,
+        coalesce(closed.open_time, positions.open_time, closings.open_time) as open_time,
         coalesce(closed.stop_loss, positions.stop_loss) as stop_loss,
         coalesce(closed.take_profit, positions.take_profit) as take_profit,
         case when judged.status <> 'closed' then positions.current_price end as current_price,
@@ -117,9 +142,14 @@ final as (
         case when judged.status = 'closed' then closed.profit else positions.profit end as profit,
         case when judged.status = 'closed' then closed.swap else positions.swap end as swap,
         case when judged.status = 'closed' then closed.commission else positions.commission end as commission,
-        coalesce(closed.comment, positions.comment) as comment,
+        coalesce(closed.comment, positions.comment, closings.comment) as comment,
         judged.status,
-        greatest(positions.extracted_at, closings.extracted_at) as synced_at
+        greatest(positions.extracted_at, closings.extracted_at) as synced_at,
+        closed.fee,
+        coalesce(closings.profit, 0) + coalesce(closings.swap, 0) + coalesce(closings.commission, 0)
+        + coalesce(closings.fee, 0) as realised_profit,
+        judged.missing_volume,
+        judged.missing_opening
     from judged
     left join positions on judged.account_id = positions.account_id and judged.ticket = positions.ticket
     left join closings on judged.account_id = closings.account_id and judged.ticket = closings.ticket

@@ -6,6 +6,12 @@ changed as (
     select distinct account_id
     from {{ source('accounts', 'mt5_sync_results') }}
     where extracted_at > (select coalesce(max(synced_at), '-infinity') from {{ this }})
+    union
+    select known.account_id
+    from {{ this }} as known
+    left join {{ source('register', 'registered_accounts') }} as register on known.account_id = register.id
+    where (known.login_number, known.broker_name, known.is_active)
+        is distinct from (register.login_number, register.broker_name, coalesce(register.is_active, false))
 ),
 
 {% else %}
@@ -28,7 +34,11 @@ final as (
         succeeded.completed_at as last_successful_sync_at,
         failures.number as sync_failure_count,
         newest.error_message as last_connection_error,
-        newest.extracted_at as synced_at
+        newest.extracted_at as synced_at,
+        changed.account_id as id,
+        register.login_number,
+        register.broker_name,
+        coalesce(register.is_active, false) as is_active
     from changed
     cross join lateral (
         select
@@ -62,6 +72,7 @@ final as (
             and status = 'failed'
     ) as failures
     left join (select * from {{ ref('stg_accounts__info') }}) as info on changed.account_id = info.account_id
+    left join {{ source('register', 'registered_accounts') }} as register on changed.account_id = register.id
 )
 
 select * from final
