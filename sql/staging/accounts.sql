@@ -69,8 +69,8 @@ create table if not exists staging.mt5_positions (
 );
 create index if not exists mt5_positions_extracted_at on staging.mt5_positions (extracted_at);
 
--- What a row of the history is: `trade` (a finished trade, or a part of one), `deal` (a deal of the terminal: it opens or
--- closes), `canceled` (a deal that the broker took back) or `operation` (money paid in or out, credit, correction, …).
+-- What a row of the history is: `trade` (a finished trade, or a part of one), `deal` (a deal of the terminal: it opens
+-- or closes), `canceled` (a deal that the broker took back) or `operation` (money paid in or out, credit, …).
 create or replace function staging.mt5_kind(payload jsonb) returns text
 language sql immutable
 as $$

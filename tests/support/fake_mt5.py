@@ -175,6 +175,10 @@ class FakeMt5(FakeService):
         """Path and query of the requests since the last call of this."""
         return list(self._ask("requests"))
 
+    def authorizations(self) -> list[str]:
+        """The headers Authorization of the requests since the last call of this, where they had any."""
+        return list(self._ask("authorizations"))
+
     @property
     def most_at_once(self) -> int:
         """How many requests were under way at once, at most."""
@@ -200,6 +204,7 @@ class State:
     accounts: dict[str, Account] = field(default_factory=dict)
     faults: dict[tuple[str, str], tuple[int, int, dict[str, Any]]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    authorizations: list[str] = field(default_factory=list)
     under_way: int = 0
     most_at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -223,6 +228,9 @@ class State:
             elif name == "requests":
                 seen, self.requests = self.requests, []
                 return seen
+            elif name == "authorizations":
+                given, self.authorizations = self.authorizations, []
+                return given
             elif name == "most_at_once":
                 return self.most_at_once
             else:
@@ -266,6 +274,8 @@ class Handler(FakeHandler):
         account, endpoint = (unquote(parts[4]), parts[5]) if len(parts) == 6 else ("", url.path)
         with state.lock:
             state.requests.append(self.path)
+            if self.headers["Authorization"]:
+                state.authorizations.append(self.headers["Authorization"])
             state.under_way += 1
             state.most_at_once = max(state.most_at_once, state.under_way)
             fault = state.fault(account, endpoint)

@@ -80,7 +80,7 @@ class Life:
     def late(self, of: Held) -> int:
         """The sync from which on a row shows. It is late only where somebody can know that it is missing.
 
-        That is, of a position that a list had; and where only finished trades tell of it, had whole, and nothing was added.
+        That is, of a position that a list had; where only finished trades tell of it, had whole, and none was added to.
         """
         noticed = of.was_listed if self.shape == "deals" else of.was_listed_whole and not self.netting
         return self.sync + (self.draw.randint(0, LATEST) if noticed else 0)

@@ -82,6 +82,7 @@ class AccountClient:
         """
         started = time.monotonic()
         reply = self._http.retrying(lambda: self._http.get("/health", self._headers, deadline), deadline)
+        self._require_accepted(reply)
         if reply.status != 200:
             raise RejectedRequestError(f"{self._http.address} answers HTTP {reply.status}: is MT5_SERVICE_URL right?")
         content = reply.json()
@@ -156,8 +157,7 @@ class AccountClient:
             if error.reply is not None and (complaint := self._complaint(error.reply)):
                 raise ReportedError(complaint) from None
             raise
-        if reply.status in (401, 403):
-            raise RejectedKeyError(f"the service does not accept {self._secret_names} (HTTP {reply.status})")
+        self._require_accepted(reply)
         if complaint := self._complaint(reply):
             raise ReportedError(complaint)
         content = reply.json()
@@ -174,6 +174,10 @@ class AccountClient:
         if reply.status < 400:
             reply.json()  # if the reply is not JSON, try again as well
         return reply
+
+    def _require_accepted(self, reply: Reply) -> None:
+        if reply.status in (401, 403):
+            raise RejectedKeyError(f"the service does not accept {self._secret_names} (HTTP {reply.status})")
 
     def _headers(self, _: str) -> dict[str, str]:
         return self._secret_headers

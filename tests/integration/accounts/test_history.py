@@ -25,7 +25,7 @@ def test_what_a_history_may_hold(accounts_world: AccountsWorld) -> None:
     world.fake.account(
         "deals",
         history=[
-            deal(1, IN, 77, now - 9 * hour, volume=0.6, price=1.1, commission=-3.0),
+            deal(1, IN, 77, now - 9 * hour, type="DEAL_TYPE_BUY", volume=0.6, price=1.1, commission=-3.0),
             deal(2, IN, 77, now - 8 * hour, volume=0.4, price=1.2, commission=-2.0),
             deal(3, OUT, 77, now - 7 * hour, type=SELL, volume=0.4, price=1.3, profit=40.0, fee=-0.5, reason=4),
             deal(
@@ -100,7 +100,7 @@ def test_what_a_history_may_hold(accounts_world: AccountsWorld) -> None:
     assert (world.trades("parts")["7"]["volume"], world.trades("parts")["7"]["profit"]) == (1.0, 10.0)
     assert world.statuses("operations") == {}
     assert world.query(
-        "select ticket, operation, amount::float, changes_balance from accounts.balance_operations"
+        "select ticket, operation_type, amount::float, changes_balance from accounts.balance_operations"
         " where account_id = 'operations' order by ticket"
     ) == [
         ("1", "deposit", 1000.0, True),

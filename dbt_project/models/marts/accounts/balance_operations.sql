@@ -1,11 +1,11 @@
 {# What moves money without a trade. A credit is the broker's money: it changes the equity, not the balance. #}
 with
 
-operations as (
+paid as (
     select
         *,
         coalesce(profit, 0) + coalesce(swap, 0) + coalesce(commission, 0) + coalesce(fee, 0) as amount,
-        case replace(type, 'deal_type_', '')
+        case type
             when '2' then 'balance'
             when '3' then 'credit'
             when '4' then 'charge'
@@ -20,8 +20,8 @@ operations as (
             when '15' then 'dividend'
             when '16' then 'dividend_franked'
             when '17' then 'tax'
-            else coalesce(nullif(replace(type, 'deal_type_', ''), ''), 'balance')
-        end as operation
+            else coalesce(nullif(type, ''), 'balance')
+        end as word
     from {{ ref('stg_accounts__history') }}
     where kind = 'operation'
 )
@@ -29,13 +29,13 @@ operations as (
 select
     account_id,
     history_ticket as ticket,
-    case when operation <> 'balance' then operation when amount < 0 then 'withdrawal' else 'deposit' end as operation,
+    case when word <> 'balance' then word when amount < 0 then 'withdrawal' else 'deposit' end as operation_type,
     amount,
-    operation <> 'credit' as changes_balance,
+    word <> 'credit' as changes_balance,
     moment as operation_time,
     comment,
     extracted_at as synced_at
-from operations
+from paid
 where true
 {% if is_incremental() %}
     and extracted_at > (select coalesce(max(synced_at), '-infinity') from {{ this }})

@@ -16,20 +16,20 @@ from {{ source('accounts', 'mt5_equity') }}
 where extracted_at > (select coalesce(max(synced_at), '-infinity') from {{ this }})
 union all
 select
-    old.account_id,
-    old.recorded_at,
+    aged.account_id,
+    aged.recorded_at,
     null as balance,
     null as equity,
     null as margin,
     null as free_margin,
     null as margin_level,
     null as synced_at
-from {{ this }} as old
-where old.synced_at between {{ sync_clock() }} - interval '100 days' and {{ sync_clock() }} - interval '90 days'
+from {{ this }} as aged
+where aged.synced_at between {{ sync_clock() }} - interval '100 days' and {{ sync_clock() }} - interval '90 days'
     and exists (
         select
         from {{ this }} as later
-        where later.account_id = old.account_id and later.recorded_at > old.recorded_at
-            and later.recorded_at < date_trunc('day', old.recorded_at, 'UTC') + interval '24 hours'
+        where later.account_id = aged.account_id and later.recorded_at > aged.recorded_at
+            and later.recorded_at < date_trunc('day', aged.recorded_at, 'UTC') + interval '24 hours'
     )
 {% endif %}

@@ -82,7 +82,8 @@ curve as (
     left join info on events.account_id = info.account_id
     -- what open positions have realised so far comes last
     window so_far as (
-        partition by events.account_id order by is_over desc, moment nulls first, is_trade, length(ticket), ticket
+        partition by events.account_id
+        order by is_over desc, moment asc nulls first, is_trade asc, length(ticket) asc, ticket asc
     )
 ),
 
@@ -118,7 +119,8 @@ sums as (
         coalesce(sum(amount) filter (where is_trade), 0) as net_profit,
         coalesce(sum(amount) filter (where not is_trade and amount > 0), 0) as deposits,
         coalesce(-sum(amount) filter (where not is_trade and amount < 0), 0) as withdrawals,
-        (array_agg(growth order by moment desc nulls last, is_trade desc, length(ticket) desc, ticket desc))[1] as growth,
+        (array_agg(growth order by moment desc nulls last, is_trade desc, length(ticket) desc, ticket desc))[1]
+            as growth,
         max(fall) as fall,
         coalesce(max(drawdown), 0) as max_drawdown,
         -- a broker may let it fall below 0

@@ -71,7 +71,7 @@ closings as (
     from changed
     cross join lateral (
         select *
-        from {{ ref('stg_accounts__closings') }} as closings
+        from {{ all_rows_of(ref('stg_accounts__closings')) }} as closings
         where closings.account_id = changed.account_id and closings.ticket = changed.ticket
         offset 0
     ) as closings

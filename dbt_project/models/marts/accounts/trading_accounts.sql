@@ -9,7 +9,7 @@ changed as (
     union
     select known.account_id
     from {{ this }} as known
-    left join {{ source('register', 'registered_accounts') }} as register on known.account_id = register.id
+    left join {{ all_rows_of(source('register', 'registered_accounts')) }} as register on known.account_id = register.id
     where (known.login_number, known.broker_name, known.is_active)
         is distinct from (register.login_number, register.broker_name, coalesce(register.is_active, false))
 ),
@@ -72,7 +72,8 @@ final as (
             and status = 'failed'
     ) as failures
     left join (select * from {{ ref('stg_accounts__info') }}) as info on changed.account_id = info.account_id
-    left join {{ source('register', 'registered_accounts') }} as register on changed.account_id = register.id
+    left join {{ all_rows_of(source('register', 'registered_accounts')) }} as register
+        on changed.account_id = register.id
 )
 
 select * from final

@@ -87,7 +87,9 @@ sums as (
         sum(fee) as fee,
         -- of deals the order's, for those that close say why they do
         case
-            when kind = 'deal' then (array_agg(comment order by moment nulls first, length(history_ticket), history_ticket))[1]
+            when kind = 'deal' then (
+                array_agg(comment order by moment asc nulls first, length(history_ticket) asc, history_ticket asc)
+            )[1]
             else (array_agg(comment order by moment desc nulls last, history_ticket desc, part desc))[1]
         end as comment,
         max(landed_at) as landed_at,
@@ -98,4 +100,4 @@ sums as (
 
 select distinct on (account_id, ticket) *
 from sums
-order by account_id, ticket, volume desc, kind asc
+order by account_id asc, ticket asc, volume desc, kind asc

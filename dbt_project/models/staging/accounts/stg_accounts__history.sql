@@ -33,8 +33,8 @@ select
     past.payload ->> 'comment' as comment,
     past.landed_at,
     past.extracted_at
-from {{ source('accounts', 'mt5_history') }} as past
-left join {{ source('register', 'registered_accounts') }} as register on past.account_id = register.id
+from {{ all_rows_of(source('accounts', 'mt5_history')) }} as past
+left join {{ all_rows_of(source('register', 'registered_accounts')) }} as register on past.account_id = register.id
 cross join lateral (
     select
         {{ json_moment('past.payload', ['open_time', 'time_open']) }} as open_time,
