@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -213,25 +212,3 @@ def test_killed_at_any_moment_and_run_twice_at_once(accounts_world: AccountsWorl
     world.poll()
     world.check_against(served)
     assert killed_at_work > 10, "too few of the moments hit a run at work"
-
-
-def test_rows_of_a_customer_can_be_told_apart(accounts_world: AccountsWorld) -> None:
-    """The example of row level security in docs/accounts.md, as it stands there."""
-    world = accounts_world
-    world.register("a", "b")
-    for account in "ab":
-        world.fake.account(account, info(1000), [position(1)], [])
-    world.poll()
-    page = (Path(__file__).resolve().parents[3] / "docs" / "accounts.md").read_text(encoding="utf-8")
-    [example] = [block for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) if "row level security" in block]
-    world.execute("drop role if exists customer_of_test")
-    world.execute("create role customer_of_test")
-    world.execute(example.replace("customers", "customer_of_test"))
-    with world.connection() as connection, connection.cursor() as cursor:
-        cursor.execute("set role customer_of_test")
-        cursor.execute("set tradehouse.account = 'b'")
-        cursor.execute("select distinct account_id from accounts.trades")
-        assert cursor.fetchall() == [("b",)]
-        cursor.execute("select account_id from accounts.trading_accounts")
-        assert cursor.fetchall() == [("b",)]
-    world.execute("drop owned by customer_of_test; drop role customer_of_test")
