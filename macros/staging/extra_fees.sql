@@ -1,9 +1,12 @@
 {#
-    The rows of an execution's `extraFees`, which is a list of {feeCoin, fee} as text: `commission` of each, in the
-    currency of the profit, NULL where it can be neither read nor valued. A text that is no such list is one such row.
+    A subquery of the sum of an execution's `extraFees`, a list of {feeCoin, fee} as text, in the currency of the profit;
+    NULL where one of them can be neither read nor valued, and of a text that is no such list.
 #}
 {% macro extra_fees(text, category, symbol, price, exec_time) -%}
 (
+        select
+            case when bool_and(taxes.commission is not null) then sum(taxes.commission) end
+        from (
         select
             case when {{ is_decimal("item ->> 'fee'") }} then (item ->> 'fee')::numeric end
             * {{ coin_value("nullif(item ->> 'feeCoin', '')", category, symbol, price, 'prices.price') }} as commission
@@ -15,5 +18,6 @@
         ) as item
         left join {{ source('bybit', 'bybit_prices') }} as prices
             on item ->> 'feeCoin' = prices.coin and prices.day = ({{ exec_time }} at time zone 'UTC')::date
+        ) as taxes
     )
 {%- endmacro %}

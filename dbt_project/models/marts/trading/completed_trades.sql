@@ -36,7 +36,7 @@ entries as (
         opened_by as holder,
         greatest(opened_from, scale_start) as starts_at,
         case side when 'Buy' then 'long' else 'short' end as position_side,
-        row_number() over (order by account_uid, category, symbol, opened_by, side, opened_from) as entry_number
+        row_number() over (order by symbol, category, account_uid, opened_by, side, opened_from) as entry_number
     from opening_fills
 ),
 
@@ -49,9 +49,9 @@ exits as (
         case side when 'Sell' then 'long' else 'short' end as position_side,
         row_number() over (
             order by
-                account_uid,
-                category,
                 symbol,
+                category,
+                account_uid,
                 bot_id,
                 case side when 'Sell' then 'long' else 'short' end,
                 closed_from
@@ -63,7 +63,7 @@ matched as (
 {{ fifo_matching(
     entries='entries',
     exits='exits',
-    holder=['account_uid', 'category', 'symbol', 'holder', 'position_side'],
+    holder=['symbol', 'category', 'account_uid', 'holder', 'position_side'],
 ) }}
 ),
 

@@ -66,14 +66,20 @@ final as (
             sum(held) over () as held_by_all
         from (
             select
-                bots.key as bot_id,
-                -- in hedge mode a payment is for one side, in one-way mode for the net of both
-                case when last_fill.is_hedge and payments.side = 'Sell' then 0 else longs.held end
-                - case when last_fill.is_hedge and payments.side = 'Buy' then 0 else shorts.held end as held
+                substr(bots.key, 2) as bot_id,
+                sum(
+                    ((bots.value -> 0)::numeric - (bots.value -> 1)::numeric)
+                    * case when starts_with(bots.key, '+') then 1 else -1 end
+                ) as held
             from jsonb_each(last_fill.book) as bots
-            cross join lateral (select (bots.value -> 0)::numeric - (bots.value -> 1)::numeric as held) as longs
-            cross join lateral (select (bots.value -> 2)::numeric - (bots.value -> 3)::numeric as held) as shorts
             where bots.key <> ''
+                -- in hedge mode a payment is for one side, in one-way mode for the net of both
+                and (
+                    not last_fill.is_hedge
+                    or payments.side not in ('Buy', 'Sell')
+                    or starts_with(bots.key, case payments.side when 'Buy' then '+' else '-' end)
+                )
+            group by bots.key
         ) as positions
         where held <> 0
     ) as holders on holders.held_by_all <> 0

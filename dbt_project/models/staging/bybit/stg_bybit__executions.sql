@@ -7,9 +7,10 @@ executions as (
         exec_id,
         category,
         exec_time,
-        {{ execution_of_delivery('payload') }} as payload,
+        shaped.payload,
         extracted_at
-    from {{ source('bybit', 'bybit_executions') }}
+    from {{ source('bybit', 'bybit_executions') }} as landed
+    cross join lateral (select {{ execution_of_delivery('landed.payload') }} as payload limit 1) as shaped
 ),
 
 prices as (
@@ -129,18 +130,20 @@ final as (
             end as taken_from_quantity
         limit 1
     ) as fees
-    left join lateral (
+    cross join lateral (
         select
-            sum(taxes.commission) as commission,
-            coalesce(bool_and(taxes.commission is not null), false) as is_read
-        from {{ extra_fees(
-            'texts.extra_fees',
-            'executions.category',
-            'texts.symbol',
-            'numbers.price',
-            'executions.exec_time',
-        ) }} as taxes
-    ) as extra on texts.extra_fees is not null
+            case
+                when texts.extra_fees is null then 0
+                else {{ extra_fees(
+                    'texts.extra_fees',
+                    'executions.category',
+                    'texts.symbol',
+                    'numbers.price',
+                    'executions.exec_time',
+                ) }}
+            end as commission
+        limit 1
+    ) as extra
     cross join lateral (
         select
             array_remove(
@@ -164,7 +167,7 @@ final as (
                         when numbers.fee is null then 'execFee'
                         when fees.commission is null and numbers.fee <> 0 then 'feeCurrency'
                     end,
-                    case when not extra.is_read then 'extraFees' end,
+                    case when extra.commission is null then 'extraFees' end,
                     case when texts.closed_size is not null and numbers.closed_size is null then 'closedSize' end,
                     case when numbers.seq is null then 'seq' end
                 ],
