@@ -93,9 +93,10 @@ def _replace(session: duckdb.DuckDBPyConnection, node: dict[str, Any]) -> bool:
 def _types(session: duckdb.DuckDBPyConnection, relation: str, names: list[str]) -> dict[str, str]:
     """Column -> the Postgres type to cast it to."""
     measures = ", ".join(
-        f"max(scale({identifier(name)})), max(length(split_part(abs({identifier(name)})::text, '.', 1))),"
-        f" coalesce(bool_or({identifier(name)}::text in ('NaN', 'Infinity', '-Infinity')), false)"
-        for name in names
+        f"max(scale({identifier(name)})) as scale_{place},"
+        f" max(length(split_part(abs({identifier(name)})::text, '.', 1))) as whole_{place},"
+        f" coalesce(bool_or({identifier(name)}::text in ('NaN', 'Infinity', '-Infinity')), false) as special_{place}"
+        for place, name in enumerate(names)
     )
     [row] = _ask(session, f"select {measures} from {relation}")
     types = {}

@@ -130,4 +130,6 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"x'{bytes(value).hex()}'"
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -29,7 +29,7 @@ orders_to_compute as materialized (
     from starts
     cross join lateral (
         select fills.order_id
-        from {{ fills }} as fills
+        from (select * from {{ fills }}) as fills
         where fills.account_uid = starts.account_uid
             and fills.category = starts.category
             and fills.symbol = starts.symbol
@@ -70,7 +70,7 @@ scales as materialized (
             fills.bot_id,
             fills.side,
             fills.closed_from
-        from {{ fills }} as fills
+        from (select * from {{ fills }}) as fills
         where fills.account_uid = orders_to_compute.account_uid
             and fills.category = orders_to_compute.category
             and fills.symbol = orders_to_compute.symbol
@@ -93,7 +93,7 @@ opening_fills as (
     from scales
     cross join lateral (
         select *
-        from {{ fills }} as fills
+        from (select * from {{ fills }}) as fills
         where fills.account_uid = scales.account_uid
             and fills.category = scales.category
             and fills.symbol = scales.symbol
@@ -102,7 +102,7 @@ opening_fills as (
             and fills.opened_from >= coalesce(
                 (
                     select max(earlier.opened_from)
-                    from {{ fills }} as earlier
+                    from (select * from {{ fills }}) as earlier
                     where earlier.account_uid = scales.account_uid
                         and earlier.category = scales.category
                         and earlier.symbol = scales.symbol
@@ -123,7 +123,7 @@ closing_fills as (
     from scales
     cross join lateral (
         select *
-        from {{ fills }} as fills
+        from (select * from {{ fills }}) as fills
         where fills.account_uid = scales.account_uid
             and fills.category = scales.category
             and fills.symbol = scales.symbol

@@ -16,7 +16,7 @@
                 else '[null]'
             end
         ) as item
-        left join {{ source('bybit', 'bybit_prices') }} as prices
+        left join (select * from {{ source('bybit', 'bybit_prices') }}) as prices
             on item ->> 'feeCoin' = prices.coin and prices.day = ({{ exec_time }} at time zone 'UTC')::date
         ) as taxes
     )

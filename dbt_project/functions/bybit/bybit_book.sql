@@ -90,7 +90,7 @@ begin
         end if;
         outcome.opened := rest - outcome.unmatched;
         if outcome.opened > 0 then
-            outcome.opened_by := coalesce(linked_bot, 'unassigned');
+            outcome.opened_by := case when linked_bot is null then 'unassigned' else outcome.bot_id end;
             holding := coalesce(book -> (own || outcome.opened_by), '[0, 0]');
             outcome.opened_from := (holding -> 0)::numeric;
             changes := changes || jsonb_build_object(

@@ -49,7 +49,7 @@ final as (
         select
             fills.book,
             fills.position_mode = 'hedge' as is_hedge
-        from {{ ref('int_bybit__fills') }} as fills
+        from (select * from {{ ref('int_bybit__fills') }}) as fills
         where fills.account_uid = payments.account_uid
             and fills.category = payments.category
             and fills.symbol = payments.symbol

@@ -102,7 +102,7 @@ trades as (
         exits.position_number,
         -- orders that trade in several positions have their trade in the first
         row_number() over (partition by trades.trade_id order by exits.position_number) as choice
-    from {{ ref('completed_trades') }} as trades
+    from (select * from {{ ref('completed_trades') }}) as trades
     inner join exits
         on trades.account_uid = exits.account_uid
             and trades.category = exits.category

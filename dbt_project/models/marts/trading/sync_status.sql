@@ -21,6 +21,6 @@ select
     case when runs.status = 'interrupted' then coalesce(runs.error, 'interrupted') else runs.error end as error_message,
     runs.started_at as sync_started_at,
     runs.finished_at as sync_completed_at
-from {{ source('ops', 'sync_runs') }} as runs
-left join {{ source('bybit', 'bybit_runs') }} as reported on runs.run_id = reported.run_id
+from (select * from {{ source('ops', 'sync_runs') }}) as runs
+left join (select * from {{ source('bybit', 'bybit_runs') }}) as reported on runs.run_id = reported.run_id
 where runs.source = 'bybit'

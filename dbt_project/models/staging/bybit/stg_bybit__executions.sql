@@ -9,7 +9,7 @@ executions as (
         exec_time,
         shaped.payload,
         extracted_at
-    from {{ source('bybit', 'bybit_executions') }} as landed
+    from (select * from {{ source('bybit', 'bybit_executions') }}) as landed
     cross join lateral (select {{ execution_of_delivery('landed.payload') }} as payload limit 1) as shaped
 ),
 
