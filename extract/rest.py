@@ -35,6 +35,7 @@ from tenacity import (
 
 from extract.deadline import ending_at, limited
 from extract.errors import SettingsError, SourceError
+from extract.large_replies import LARGE, LargeReplies, unpacked
 from extract.settings import LOOPBACK
 
 Answer = TypeVar("Answer")
@@ -144,6 +145,7 @@ class HttpClient:
         bounds: the limits of each request.
         stop: when set, waits end and nothing is tried again.
         sleep: waits for so many seconds; for tests. By default the wait ends when `stop` is set.
+        large_at_once: how many threads may hold a reply of more than LARGE bytes, until they `let_go` of it; None: any.
         ca_file: certificates of a private authority, beside which no other is trusted.
 
     Raises:
@@ -159,6 +161,7 @@ class HttpClient:
         stop: threading.Event | None = None,
         sleep: Callable[[float], None] | None = None,
         ca_file: Path | None = None,
+        large_at_once: int | None = None,
     ) -> None:
         self.address = address
         self._pace = pace
@@ -166,6 +169,7 @@ class HttpClient:
         self._stop = stop or threading.Event()
         self._sleep = sleep or sleep_using_event(self._stop)
         self._bounds = bounds or Bounds()
+        self._large = None if large_at_once is None else LargeReplies(large_at_once, self._bounds.size)
         # what goes to this machine itself must not take a way over a proxy, which could read it
         is_here = urlsplit(address).hostname in LOOPBACK
         self._client = limited(
@@ -213,7 +217,7 @@ class HttpClient:
             with ending_at(end):
                 response = self._client.send(request, stream=True)
                 try:
-                    body = self._read(response)
+                    body = self._read(response, end)
                 finally:
                     response.close()
         except httpx.HTTPError as error:
@@ -230,7 +234,12 @@ class HttpClient:
             raise ServiceError(f"{self.address} redirects to another address (HTTP {reply.status})")
         return reply
 
-    def _read(self, response: httpx.Response) -> bytes:
+    def let_go(self) -> None:
+        """Let another thread hold a large reply: this one has done with its own."""
+        if self._large is not None:
+            self._large.let_go()
+
+    def _read(self, response: httpx.Response, end: float) -> bytes:
         """The body, decompressed piece by piece, so that it never takes more memory than the size limit."""
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip"):
@@ -238,19 +247,25 @@ class HttpClient:
             raise ServiceError(f"{self.address} answers with Content-Encoding {words}; tradehouse asked for gzip")
         gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         body = bytearray()
-        received = 0
-        for piece in response.iter_raw():
-            received += len(piece)
-            try:
-                # zlib takes 0 as no limit; this limit is always at least 1, one byte more than allowed
-                body += gzip.decompress(piece, self._bounds.size + 1 - len(body)) if gzip else piece
-            except zlib.error:
-                raise UnavailableError(f"{self.address} answers with damaged gzip") from None
-            if max(received, len(body)) > self._bounds.size:
-                raise ServiceError(f"{self.address} answers with more than {self._bounds.size:,} bytes")
+        length = received = 0
+        for raw in response.iter_raw():
+            received += len(raw)
+            for piece in unpacked(raw, gzip):
+                if piece is None:
+                    raise UnavailableError(f"{self.address} answers with damaged gzip")
+                if max(received, length + len(piece)) > self._bounds.size:
+                    raise ServiceError(f"{self.address} answers with more than {self._bounds.size:,} bytes")
+                if self._large is not None and length <= LARGE < length + len(piece):
+                    buffer = self._large.take(end - time.monotonic())
+                    if buffer is None:
+                        raise UnavailableError(f"{self.address} sends too many large replies at once")
+                    buffer[:length] = body
+                    body = buffer
+                body[length : length + len(piece)] = piece
+                length += len(piece)
         if gzip and received and (gzip.unused_data or not gzip.eof):
             raise UnavailableError(f"{self.address} answers with damaged gzip")
-        return bytes(body)
+        return bytes(memoryview(body)[:length])
 
     def retrying(self, attempt: Callable[[], Answer], deadline: float = math.inf) -> Answer:
         """Call `attempt` until it raises no `UnavailableError`; after the last attempt, raise its error.

@@ -86,6 +86,9 @@ def test_accounts_are_readable_by_their_own_role_alone(accounts_world: AccountsW
     assert isinstance(answer, dict)
     assert answer["total_count"] == 1
     may_not(tenants.reader, "select api.accounts()")
+    rights = "select has_schema_privilege('tradehouse_reader', 'accounts', 'usage'), exists (select from pg_default_acl"
+    rights += " where defaclnamespace = 'accounts'::regnamespace and defaclacl::text like '%tradehouse_reader=%')"
+    assert run_as(tenants.superuser, rights) == [(False, False)]
     relations = ("trading_accounts", "trades", "sync_logs", "account_success_rates", "registered_accounts")
     for relation in relations:
         assert count(tenants.customers, f"accounts.{relation}") > 0

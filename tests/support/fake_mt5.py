@@ -84,47 +84,6 @@ def trade(ticket: int, closed: float | None = None, **overrides: Any) -> dict[st
     }
 
 
-def deal(ticket: int, entry: int | str, position: int, moment: float | None = None, **overrides: Any) -> dict[str, Any]:
-    """A row of the history as the terminal's `history_deals_get` has it."""
-    moment = time.time() - 1800 if moment is None else moment
-    return {
-        "ticket": ticket,
-        "order": ticket,
-        "time": int(moment),
-        "time_msc": int(moment * 1000),
-        "type": 0,
-        "entry": entry,
-        "magic": 7,
-        "position_id": position,
-        "reason": 3,
-        "volume": 1.0,
-        "price": 1.1,
-        "commission": 0.0,
-        "swap": 0.0,
-        "profit": 0.0,
-        "fee": 0.0,
-        "symbol": "EURUSD",
-        "comment": "",
-        "external_id": "",
-        **overrides,
-    }
-
-
-def operation(ticket: int, amount: float, moment: float | None = None, **overrides: Any) -> dict[str, Any]:
-    """A balance operation in a history."""
-    moment = time.time() - 1800 if moment is None else moment
-    return {
-        "ticket": ticket,
-        "symbol": None,
-        "type": "balance",
-        "volume": 0.0,
-        "profit": amount,
-        "close_time": iso(moment),
-        "comment": "deposit",
-        **overrides,
-    }
-
-
 def iso(seconds: float) -> str:
     """Unix seconds as the service writes a moment."""
     return datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from tests.support.fake_mt5 import deal, info, iso, operation, position, trade
+from tests.support.fake_mt5 import info, iso, position, trade
+from tests.support.mt5_items import deal, operation
 
 SHAPES = ("finished", "one ticket", "deals")
 """A row per closing with its `position_id`; the same under the position's own ticket; the terminal's deals."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import subprocess
 import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from extract.errors import SettingsError
 from extract.rest import Bounds, HttpClient, Pace, Reply, ServiceError, UnavailableError
 from tests.support.fake_mt5 import FakeMt5
 
@@ -140,3 +147,76 @@ def test_a_host_without_an_address_is_said_in_one_line() -> None:
     http = HttpClient("http://service.invalid", Pace(0))
     with pytest.raises(UnavailableError, match=r"^http://service.invalid does not answer: .*[Nn]ame"):
         http.get("/health")
+
+
+def test_an_address_here_is_not_asked_through_a_proxy(fake: FakeMt5, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.treat(body="{}")
+    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for address in (fake.url, fake.url.replace("127.0.0.1", "localhost")):
+        assert HttpClient(address, Pace(0)).get("/health").status == 200
+    assert fake.requests() == ["/health", "/health"]
+
+
+def test_a_proxy_sees_nothing_of_what_goes_over_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def listen() -> None:
+            connection, _ = proxy.accept()
+            with connection:
+                seen.append(connection.recv(65_536))
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                seen.append(connection.recv(65_536))
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        with pytest.raises(UnavailableError):
+            HttpClient("https://service.invalid", Pace(0)).get("/secret", lambda _: {"X-API-Key": "kEyOfNobody"})
+        thread.join(5)
+    assert seen[0].startswith(b"CONNECT service.invalid:443")
+    assert not any(words in each for each in seen for words in (b"kEyOfNobody", b"/secret"))
+
+
+def test_a_private_authority_is_trusted_and_no_other(tmp_path: Path) -> None:
+    """A certificate for 127.0.0.1 that signs itself: with it as the authority the connection stands, without it not."""
+    certificate, key = tmp_path / "ca.pem", tmp_path / "key.pem"
+    made = [
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"),
+        *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
+    ]
+    subprocess.run(made, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # which knows no GET: 501
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"https://127.0.0.1:{server.server_address[1]}"
+    with pytest.raises(UnavailableError, match="HTTP 501"):
+        HttpClient(address, Pace(0), ca_file=certificate).get("/health")
+    with pytest.raises(UnavailableError, match="certificate verify failed"):
+        HttpClient(address, Pace(0)).get("/health")
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(SettingsError, match=r"key.pem cannot be used as certificates of an authority"):
+        HttpClient(address, Pace(0), ca_file=key)
+
+
+def test_a_pace_holds_for_all_threads() -> None:
+    now = [0.0]
+    slept: list[float] = []
+    pace = Pace(2.0, lambda: now[0], slept.append)
+    for _ in range(3):
+        pace.wait()
+    assert slept == [2.0, 4.0]
+    pace.wait(deadline=5.0)
+    assert slept == [2.0, 4.0], "a turn after the deadline is not waited for"
+    now[0] = 5.0
+    pace.wait()
+    assert slept[2:] == [1.0]
+
+
+def test_short_secrets_mask_no_words() -> None:
+    http = HttpClient("http://127.0.0.1:1", Pace(0), secrets=[SecretStr("abc"), SecretStr("abcd")])
+    assert http.masked("abc and abcd") == "abc and ***"

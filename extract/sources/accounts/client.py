@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -100,6 +101,8 @@ class AccountClient:
             no_reply = isinstance(error, UnavailableError) and error.reply is None and error.is_connecting
             listing.is_down = no_reply or isinstance(error, RejectedKeyError)
             listing.is_answer = isinstance(error, ReportedError)
+        finally:
+            self._http.let_go()
         return listing
 
     def _info(self, listing: Listing, account: str, deadline: float) -> None:
@@ -119,16 +122,17 @@ class AccountClient:
 
     def _history(self, listing: Listing, account: str, part: HistoryPart, deadline: float) -> None:
         listing.part = HistoryPart(part.since, part.until, part.offset, part.offset)
-        before: list[str] = []
+        before: bytes | None = None
         for _ in range(MOST_PAGES):
             offset = listing.part.offset
             query = {"from_date": _iso(part.since), "to_date": _iso(part.until), "limit": PAGE, "offset": offset}
             content = self._ask(account, "history", query, deadline)
             items = _items(content, "trades")
-            page = [json.dumps(item) for item in items]
-            if page and page == before:
+            page = hashlib.sha256(json.dumps(items).encode()).digest()
+            if items and page == before:
                 raise RejectedRequestError(f"the page at offset {offset} repeats the one before it; is offset ignored?")
             sort_in(listing, items)
+            self._http.let_go()
             pagination = content.get("pagination")
             if not isinstance(pagination, dict | None):
                 raise RejectedRequestError("pagination is no object")

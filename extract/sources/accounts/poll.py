@@ -66,6 +66,8 @@ class AccountResult:
         skipped: why it was not polled; None if it was.
         not_landed: why none of its data could land; None if it could.
         trades_synced: positions and rows of the history that were new or different.
+        rows_read: items of the replies that can land.
+        settled: status and error once it has landed; the replies are let go then.
     """
 
     account_id: str
@@ -75,10 +77,20 @@ class AccountResult:
     skipped: str | None = None
     not_landed: str | None = None
     trades_synced: int = 0
+    rows_read: int = 0
+    settled: tuple[str, str | None] | None = None
+
+    def settle(self) -> None:
+        """Keep what a run has to tell of the account, and let its replies go: they may be large."""
+        self.rows_read = sum(len(listing.items) for listing in self.listings.values())
+        self.settled = self.status, self.error_message
+        self.listings = {}
 
     @property
     def status(self) -> str:
         """`success`, `partial` (something is missing), `failed` (nothing landed), or `skipped`."""
+        if self.settled:
+            return self.settled[0]
         if self.skipped:
             return "skipped"
         if self.not_landed:
@@ -96,6 +108,8 @@ class AccountResult:
     @property
     def error_message(self) -> str | None:
         """What failed, by endpoint, on one line."""
+        if self.settled:
+            return self.settled[1]
         if self.not_landed:
             return f"nothing could land: {self.not_landed}"
         failures = {name: listing.error for name, listing in self.listings.items() if listing.error}

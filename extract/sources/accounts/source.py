@@ -20,6 +20,8 @@ from extract.sources.accounts.poll import FIRST_HISTORY, AccountResult, Due, pol
 from extract.sources.accounts.settings import AccountsSettings
 from extract.warehouse import Connection, value
 
+LARGE_AT_ONCE = 2
+"""How many large replies are in memory at once; each may take 100 MB until its items are sorted."""
 BOUNDS = Bounds(silence=30.0, reply=30.0, size=8 * 1024 * 1024, attempts=2)
 
 
@@ -42,6 +44,7 @@ def open_client(settings: AccountsSettings, stop: threading.Event | None = None)
         bounds=BOUNDS,
         stop=stop,
         ca_file=settings.mt5_service_ca_file,
+        large_at_once=LARGE_AT_ONCE,
     )
     return http, AccountClient(http, key, token)
 
@@ -129,6 +132,8 @@ class AccountsSource(Source[AccountsReading]):
             try:
                 for batch in batches:
                     reading.rows_changed += land(run.record, batch, self._sync_type, reading.execution_id)
+                    for account in batch:
+                        account.settle()
                     reading.accounts += batch
             except ServiceError as error:
                 if not reading.accounts:
@@ -138,7 +143,7 @@ class AccountsSource(Source[AccountsReading]):
         reading.failed = {
             f"account {each.account_id}": each.error_message for each in reading.accounts if each.error_message
         }
-        reading.rows_read = sum(len(listing.items) for each in reading.accounts for listing in each.listings.values())
+        reading.rows_read = sum(each.rows_read for each in reading.accounts)
         return reading
 
     def stale_models(self, _: AccountsReading) -> Sequence[str] | None:

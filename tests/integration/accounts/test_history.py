@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.accounts_world import AccountsWorld
-from tests.support.fake_mt5 import deal, info, iso, operation, position, trade
+from tests.support.fake_mt5 import info, iso, position, trade
+from tests.support.mt5_items import deal, operation
 
 pytestmark = pytest.mark.only_on("embedded")
 

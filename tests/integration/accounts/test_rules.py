@@ -117,7 +117,7 @@ def test_row_level_security(accounts_world: AccountsWorld) -> None:
             if setting:
                 cursor.execute("begin")
                 cursor.execute(f"set local tradehouse.account = '{setting}'")
-            cursor.execute(f"select account_id from accounts.{table}")
+            cursor.execute(f"select {'id' if table == 'registered_accounts' else 'account_id'} from accounts.{table}")
             return {account for (account,) in cursor.fetchall()}
 
     def check() -> None:

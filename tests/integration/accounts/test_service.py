@@ -12,7 +12,8 @@ import psycopg2
 import pytest
 
 from tests.support.accounts_world import AccountsWorld
-from tests.support.fake_mt5 import deal, info, operation, position, trade
+from tests.support.fake_mt5 import info, position, trade
+from tests.support.mt5_items import deal, operation
 from tests.support.services import service
 from tests.support.world import TRADEHOUSE
 
