@@ -56,7 +56,6 @@ create table if not exists staging.mt5_equity (
     primary key (account_id, extracted_at)
 );
 create index if not exists mt5_equity_extracted_at on staging.mt5_equity (extracted_at);
-
 -- `ticket` is the position's identifier if it has one: its ticket may change. `is_listed`: whether the newest complete
 -- list of the account's positions has it.
 create table if not exists staging.mt5_positions (
@@ -109,10 +108,7 @@ language sql immutable
 as $$
     select case
         when staging.mt5_kind(payload) <> 'operation' then coalesce(
-            nullif(payload ->> 'position_id', '0'),
-            nullif(payload ->> 'position_identifier', '0'),
-            nullif(payload ->> 'identifier', '0'),
-            ticket
+            nullif(payload ->> 'position_id', '0'), nullif(payload ->> 'identifier', '0'), ticket
         )
     end
 $$;
