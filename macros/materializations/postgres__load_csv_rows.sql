@@ -1,20 +1,4 @@
-{#
-    Seeds with `meta.unique_key` add their rows to the table: rows that others inserted stay, and so do values where the
-    file has none. Only rows that differ are written. Other seeds are dbt's own.
-#}
-{% macro postgres__reset_csv_table(model, full_refresh, old_relation, agate_table) %}
-    {% if not model.config.meta.get('unique_key') %}
-        {% do return(dbt.default__reset_csv_table(model, full_refresh, old_relation, agate_table)) %}
-    {% endif %}
-    {% set known = adapter.get_columns_in_relation(old_relation) | map(attribute='name') | list %}
-    {% for name in agate_table.column_names if name not in known %}
-        {% call statement('add_column') %}
-            alter table {{ old_relation }} add column {{ adapter.quote(name) }} {{ _seed_column_type(model, agate_table, loop.index0, name) }}
-        {% endcall %}
-    {% endfor %}
-    {% do return('') %}
-{% endmacro %}
-
+{# The rows of a seed with `meta.unique_key`, added to those of its table; see postgres__reset_csv_table.sql. #}
 {% macro postgres__load_csv_rows(model, agate_table) %}
     {% set key = model.config.meta.get('unique_key') %}
     {% if not key %}
@@ -61,7 +45,3 @@
     {% do adapter.add_query(sql, bindings=bindings, abridge_sql_log=True) %}
     {% do return(sql) %}
 {% endmacro %}
-
-{% macro _seed_column_type(model, agate_table, place, name) -%}
-    {{ model.config.column_types.get(name, adapter.convert_type(agate_table, place)) }}
-{%- endmacro %}
