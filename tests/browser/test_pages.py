@@ -73,6 +73,7 @@ SUMS = {
     "exit_reason": "signal",
     "total_trades": 60,
     "winning_trades": 40,
+    "market": "linear",
     "total_pnl": 30,
     "total_fees": 1.5,
 }
