@@ -20,7 +20,8 @@ def trade(
 ) -> list[dict[str, Any]]:
     """A short position of one coin: sold at `entry`, bought back at `exit_`, 0.1 of fees each time."""
     common = {"execQty": "1", "execFee": "0.1", **fields}
-    opened, closed = days_ago(closed_days_ago + hours / 24), days_ago(closed_days_ago)
+    closed = days_ago(closed_days_ago)
+    opened = closed - round(hours * 3_600_000)
     sold = {"side": "Sell", "orderLinkId": f"{bot}-entry", "execPrice": str(entry), "closedSize": "0"}
     bought = {"side": "Buy", "orderLinkId": f"{bot}-{reason}", "execPrice": str(exit_), "closedSize": "1"}
     return [
