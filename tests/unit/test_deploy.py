@@ -192,17 +192,9 @@ def test_the_dockerfile_copies_what_exists_and_what_is_let_through() -> None:
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     copied = [words[1:-1] for line in text.splitlines() if (words := shlex.split(line, comments=True))[:1] == ["COPY"]]
     sources = {source for group in copied for source in group}
-    assert {
-        "requirements.lock",
-        "pyproject.toml",
-        "tradehouse",
-        "extract",
-        "serve",
-        "collector",
-        "macros",
-        "sql",
-        "dbt_project",
-    } <= sources
+    packages = re.findall(r'"(\w+)\*"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert {"tradehouse", "indicators"} <= {*packages}
+    assert {"requirements.lock", "pyproject.toml", "macros", "sql", "dbt_project", *packages} <= sources
     assert all((ROOT / source).exists() for source in sources)
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     assert ignored[1] == "*"
