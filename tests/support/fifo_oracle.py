@@ -21,16 +21,11 @@ FILL_TYPES = {"Trade", "AdlTrade", "BustTrade", "Settle", "Delivery", "BlockTrad
 MOVE_TYPES = {"MovePosition", "FutureSpread"}
 HEDGE_CATEGORIES = {"linear", "inverse"}
 EXCHANGE_REASONS = (
-    ("execType", "AdlTrade", "adl"),
-    ("execType", "BustTrade", "liquidation"),
-    ("execType", "Delivery", "delivery"),
-    ("execType", "Settle", "settlement"),
-    ("execType", "MovePosition", "moved"),
+    *(("execType", "AdlTrade", "adl"), ("execType", "BustTrade", "liquidation"), ("execType", "Delivery", "delivery")),
+    *(("execType", "Settle", "settlement"), ("execType", "MovePosition", "moved")),
     ("execType", "FutureSpread", "moved"),
-    ("stopOrderType", "StopLoss", "stop_loss"),
-    ("stopOrderType", "TakeProfit", "take_profit"),
-    ("stopOrderType", "TrailingStop", "trailing_stop"),
-    ("createType", "CreateByClosing", "closing"),
+    *(("stopOrderType", "StopLoss", "stop_loss"), ("stopOrderType", "TakeProfit", "take_profit")),
+    *(("stopOrderType", "TrailingStop", "trailing_stop"), ("createType", "CreateByClosing", "closing")),
 )
 MAY_OPEN = {"moved"}
 QUOTES = ("USDT", "USDC", "USD")

@@ -193,8 +193,7 @@ def test_an_execution_keeps_its_milliseconds_and_its_payload(account: Account) -
         (10010, AccountError, "other IP addresses"),
         (10009, RegionError, "not available in your region"),
         (10018, BannedError, "ten minutes"),
-        (10001, RejectedRequestError, "10001: told so"),
-        (10024, RejectedRequestError, "10024: told so"),
+        *((10001, RejectedRequestError, "10001: told so"), (10024, RejectedRequestError, "10024: told so")),
     ],
 )
 def test_a_code_that_no_further_attempt_would_change(

@@ -18,21 +18,8 @@ from collector.simulator import DemoSummary, write_demo_data
 
 ROOT = Path(__file__).parents[2]
 SYMBOLS = [
-    "AUDJPY",
-    "AUDUSD",
-    "BTCUSD",
-    "ETHUSD",
-    "EURUSD",
-    "GBPJPY",
-    "GBPUSD",
-    "NDX100",
-    "NZDUSD",
-    "US30",
-    "USDCAD",
-    "USDCHF",
-    "USDJPY",
-    "XAGUSD",
-    "XAUUSD",
+    *("AUDJPY", "AUDUSD", "BTCUSD", "ETHUSD", "EURUSD", "GBPJPY", "GBPUSD", "NDX100", "NZDUSD", "US30", "USDCAD"),
+    *("USDCHF", "USDJPY", "XAGUSD", "XAUUSD"),
 ]
 COLUMNS = [
     "timestamp",
