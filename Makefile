@@ -17,8 +17,6 @@ LINTED_SQL := $(firstword $(wildcard dbt_project/models/staging/mt5/stg_mt5__*.s
               dbt_project/data-tests macros/tests $(wildcard sql/staging) \
               sql/warehouse.sql sql/partitions.sql sql/api_keys.sql sql/roles.sql sql/timescaledb_setup.sql
 PROFILES := .tradehouse/profiles
-# twice the cores, for half of a test's time is waiting for servers, services and other processes; each takes 1 GB
-WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 2 * (os.cpu_count() or 1)))')
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --extra dev \
         --generate-hashes --no-annotate --no-header --no-emit-index-url --no-strip-extras
 
@@ -56,7 +54,7 @@ run: setup ## one run with the settings of the environment and .env
 	$(BIN)/tradehouse sync
 
 test: setup check ## everything: linters, types, dbt parse, unit and integration tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 25
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --durations 25
 
 quick: setup ## the tests that need no server, and ruff: half a minute
 	$(BIN)/python -m ruff check .
