@@ -6,14 +6,10 @@ The judgement comes before DuckDB binds the statement, because binding already o
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import Any
-
 import duckdb
 
 from extract.errors import QueryError
-from extract.quoting import literal
+from serve.syntax import Node, nodes, syntax_tree
 
 DATABASES = {"mt5", "wh"}
 # DuckDB's own lists of tables and columns, without a database before them
@@ -36,15 +32,10 @@ def require_allowed(session: duckdb.DuckDBPyConnection, statement: str) -> None:
         QueryError: it reads something else, or it is no SELECT.
         duckdb.Error: it cannot be parsed.
     """
-    # in the statement: for a parameter DuckDB imports pandas where that is installed
-    ((text,),) = session.execute(f"select json_serialize_sql({literal(statement)})").fetchall()
-    try:
-        tree = json.loads(text)
-    except RecursionError:
-        raise QueryError("the statement is nested too deeply") from None
+    tree = syntax_tree(session, statement)
     if tree["error"]:
         raise QueryError(f"this does not run here: {tree['error_message']}")
-    for node, with_names in _nodes(tree):
+    for node, with_names in nodes(tree):
         kind = node.get("type")
         if kind == "BASE_TABLE":
             _require_table(node, with_names)
@@ -52,21 +43,7 @@ def require_allowed(session: duckdb.DuckDBPyConnection, statement: str) -> None:
             _require_function(node["function"].get("function_name", ""))
 
 
-def _nodes(tree: dict[str, Any]) -> Iterator[tuple[dict[str, Any], frozenset[str]]]:
-    """Each node of a syntax tree, with the lower-case names that WITH clauses give at its place."""
-    waiting: list[tuple[Any, frozenset[str]]] = [(tree, frozenset())]
-    while waiting:
-        node, names = waiting.pop()
-        if isinstance(node, dict):
-            if "cte_map" in node:
-                names |= {each["key"].lower() for each in node["cte_map"]["map"]}
-            yield node, names
-            waiting += [(child, names) for child in node.values()]
-        elif isinstance(node, list):
-            waiting += [(child, names) for child in node]
-
-
-def _require_table(node: dict[str, Any], with_names: frozenset[str]) -> None:
+def _require_table(node: Node, with_names: frozenset[str]) -> None:
     catalog, schema, table = (node[part].lower() for part in ("catalog_name", "schema_name", "table_name"))
     if catalog in DATABASES or (not catalog and schema in DATABASES | CATALOGS):
         return

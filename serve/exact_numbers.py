@@ -7,13 +7,13 @@ columns is DECIMAL(38, s) where that holds every value of it, with room for a su
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import duckdb
 
 from extract.quoting import identifier, literal
+from serve.syntax import Node, nodes, syntax_tree
 
 ALIAS = "exact"
 DIGITS, ROOM = 38, 3
@@ -39,12 +39,15 @@ def with_exact_numbers(session: duckdb.DuckDBPyConnection, statement: str) -> st
 
     A statement that DuckDB cannot take apart (SHOW, DESCRIBE) or that does not work with the views stays as it is.
     """
-    # in the statements: for a parameter DuckDB imports pandas where that is installed
-    row = session.execute(f"select json_serialize_sql({literal(statement)})").fetchone()
-    tree = json.loads(row[0]) if row else {"error": True}
+    tree = syntax_tree(session, statement)
     if tree["error"]:
         return statement
-    replaced = [node for node in _relations(tree) if _replace(session, node)]
+    relations = [
+        node
+        for node, _ in nodes(tree)
+        if node.get("type") == "BASE_TABLE" and (node["catalog_name"] or node["schema_name"]).lower() == "wh"
+    ]
+    replaced = [node for node in relations if _replace(session, node)]
     if not replaced:
         return statement
     with suppress(duckdb.Error):
@@ -55,19 +58,7 @@ def with_exact_numbers(session: duckdb.DuckDBPyConnection, statement: str) -> st
     return statement
 
 
-def _relations(node: Any) -> Iterator[dict[str, Any]]:
-    """The nodes of a statement's tree that name a relation of `wh`."""
-    if isinstance(node, dict):
-        if node.get("type") == "BASE_TABLE" and (node["catalog_name"] or node["schema_name"]).lower() == "wh":
-            yield node
-        for each in node.values():
-            yield from _relations(each)
-    elif isinstance(node, list):
-        for each in node:
-            yield from _relations(each)
-
-
-def _replace(session: duckdb.DuckDBPyConnection, node: dict[str, Any]) -> bool:
+def _replace(session: duckdb.DuckDBPyConnection, node: Node) -> bool:
     """Point a node at a view, if its relation needs one."""
     schema, table = (node["schema_name"] if node["catalog_name"] else "public") or "public", node["table_name"]
     relation = f"{identifier(schema)}.{identifier(table)}"
