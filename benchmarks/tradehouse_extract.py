@@ -12,7 +12,7 @@ from pathlib import Path
 from extract.duckdb_session import open_session
 from extract.records import Run
 from extract.schema import prepare
-from extract.settings import load_project
+from extract.settings import Settings, load_project
 from extract.sources.mt5 import bars
 from extract.warehouse import Warehouse, holding_run_lock
 
@@ -29,7 +29,7 @@ def land(sqlite_path: Path, postgres_uri: str) -> None:
         prepare(warehouse, connection, project)
         run = Run.start(connection, bars.SOURCE, "bench")
         since = bars.watermarks(connection, project.symbols)
-        extraction = bars.extract(session, sqlite_path, project.columns, since)
+        extraction = bars.extract(session, sqlite_path, project.columns, since, None, Settings().max_value_bytes)
         bars.compare(session, connection, extraction, since, project.timeframes.values())
         bars.land(session, run, extraction, since)
         bars.record(run, extraction)

@@ -78,8 +78,8 @@ def extract(
     path: Path,
     columns: Columns,
     since: Mapping[str, int | None],
-    until: int | None = None,
-    longest: int = 1_000_000,
+    until: int | None,
+    longest: int,
 ) -> Extraction:
     """Read every symbol's bars from its `since` (Unix seconds, inclusive; None: all) into the session.
 

@@ -168,7 +168,9 @@ def check(settings: Settings, project: Project) -> Iterator[str]:
     """
     path = settings.require_sqlite_path()
     with closing(open_session("sqlite_scanner")) as session:
-        extraction = bars.extract(session, path, project.columns, dict.fromkeys(project.symbols, LATEST), LATEST)
+        extraction = bars.extract(
+            session, path, project.columns, dict.fromkeys(project.symbols, LATEST), LATEST, settings.max_value_bytes
+        )
     found = [symbol.upper() for symbol, outcome in extraction.outcomes.items() if outcome.ok]
     yield f"{path} can be read: {len(found)} of {len(project.symbols)} symbols have a table"
     yield from extraction.problems
