@@ -16,7 +16,7 @@ from extract.records import Run
 from extract.settings import Project
 from extract.warehouse import value
 from indicators.files import Content, content_of
-from indicators.series import KEY, TIMEFRAMES
+from indicators.series import KEY
 
 MARKS = {
     "instrument_id": "bigint",
@@ -44,6 +44,7 @@ class Loader:
     def __init__(self, run: Run, project: Project) -> None:
         self._run = run
         self._types = project.indicator_types
+        self._timeframes = project.market_timeframes
         self._session = open_session()
 
     def load(self, path: Path) -> tuple[int, int]:
@@ -78,7 +79,7 @@ class Loader:
 
     def _rows(self, path: Path) -> dict[str, np.ndarray]:
         """The columns of a file; a NULL is masked."""
-        timeframes = literal(str(list(TIMEFRAMES)))
+        timeframes = literal(str(list(self._timeframes)))
         names = ", ".join(map(identifier, self._types))
         try:
             found = self._session.execute(
@@ -87,7 +88,7 @@ class Loader:
             ).fetchnumpy()
         except duckdb.Error as error:
             raise SourceError(f"{path.name} is damaged: {' '.join(str(error).split())[:200]}") from None
-        names_of_timeframes = np.array([name.encode() for name in TIMEFRAMES])
+        names_of_timeframes = np.array([name.encode() for name in self._timeframes])
         return {**found, "timeframe": names_of_timeframes[found.pop("place") - 1]}
 
     def _land_rows(self, batch: Batch, rows: dict[str, np.ndarray]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from extract.errors import SourceError
 from extract.warehouse import Connection, transaction, value
-from indicators.series import TIMEFRAMES, Series
+from indicators.series import Series
 
 CANDLES_A_BATCH = 60_000
 """How many candles one batch reads, unless a series alone has more."""
@@ -97,12 +97,18 @@ order by instrument_id, timeframe
 
 
 def find(
-    connection: Connection, types: Sequence[str], pending: Collection[tuple[int, str]], *, anew: bool = False
+    connection: Connection,
+    timeframes: Sequence[str],
+    types: Sequence[str],
+    pending: Collection[tuple[int, str]],
+    *,
+    anew: bool = False,
 ) -> Plan:
     """Find the series to compute.
 
     Args:
         connection: in autocommit; the staging tables exist.
+        timeframes: those of the candles, such as 1d; of others nothing is computed.
         types: instrument types, such as EQUITY; empty for all.
         pending: series that wait to be loaded, which are left out.
         anew: compute every series from its first candle.
@@ -117,7 +123,7 @@ def find(
     has_values = holds_values(connection)
     parameters = {
         "trusted": has_values,
-        "timeframes": list(TIMEFRAMES),
+        "timeframes": list(timeframes),
         "types": list(types) or None,
         "scope": scope,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-TIMEFRAMES = ("1m", "5m", "1h", "1d")
 INSTRUMENT_TYPES = ("EQUITY", "INDEX", "FUTURES", "CE", "PE")
 KEY = {"instrument_id": "bigint", "timeframe": "text", "timestamp": "timestamptz"}
 """Postgres types of the key of `market.candle_data` and `market.indicator_data`."""
@@ -16,7 +15,7 @@ class Series:
     """A series whose candles have changed. All moments are in microseconds since 1970 (UTC).
 
     Attributes:
-        timeframe: one of TIMEFRAMES.
+        timeframe: one of the list `market_timeframes`.
         changed_from: the session day (IST) of the oldest candle that changed begins here; None: compute all of it.
         candles_until: the newest stamp of its candles when the change was found.
         first_bar: its oldest bar when it was last computed; None if it never was.

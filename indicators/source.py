@@ -99,7 +99,7 @@ def compute(
         pending = {
             (mark.instrument_id, mark.timeframe) for content in contents(files.pending()) for mark in content.marks
         }
-        plan = find(connection, options.types, pending, anew=not options.resume)
+        plan = find(connection, project.market_timeframes, options.types, pending, anew=not options.resume)
         yield plan
         parts = list(batches(plan.series))
         tasks = list(zip(files.names(len(parts)), parts, strict=True))
@@ -264,7 +264,7 @@ def check(settings: Settings, project: Project) -> Iterator[str]:
         SourceError: there are no candles.
     """
     with prepared(settings, project, "indicators test") as connection:
-        plan = find(connection, (), ())
+        plan = find(connection, project.market_timeframes, (), ())
     candles = sum(each.candles for each in plan.series)
     yield f"{len(plan.series):,} series have changed: {candles:,} candles"
     waiting = len(Files(settings.home).pending())

@@ -9,9 +9,8 @@ import psycopg2
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
-from indicators.series import TIMEFRAMES
 from tests.conftest import Server
-from tests.support.api_stand_ins import ADMIN_KEY, FREE_KEY, PRO_KEY, PROJECT
+from tests.support.api_stand_ins import ADMIN_KEY, FREE_KEY, PRO_KEY
 from tests.support.api_world import Client
 from tests.support.market_world import INDIA, INDICATORS, MarketBar, MarketWorld, bar, days
 from tests.support.rest_world import build_models
@@ -258,10 +257,6 @@ def test_the_role_of_the_api_may_run_the_functions_and_nothing_more(server: Serv
     ):
         with pytest.raises(InsufficientPrivilege):
             reader.execute(statement)
-
-
-def test_the_list_of_timeframes_is_the_indicators_too() -> None:
-    assert PROJECT.market_timeframes == TIMEFRAMES
 
 
 def test_psql_is_told_what_the_api_says(market_world: MarketWorld) -> None:

@@ -58,7 +58,7 @@ class InProcess:
 
     def run(self) -> int:
         """Compute and load what has changed; return how many candles that took."""
-        plan = find(self.connection, (), ())
+        plan = find(self.connection, self.project.market_timeframes, (), ())
         run = Run.start(self.connection, "indicators", "test")
         read = 0
         for part in batches(plan.series):

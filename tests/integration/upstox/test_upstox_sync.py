@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from extract.settings import load_project
 from tests.conftest import Server
 from tests.support.upstox_rows import IST
 from tests.support.upstox_world import UpstoxWorld, fill, months_ago, today, upstox_world_on
@@ -34,6 +35,8 @@ def test_a_first_sync_reads_instruments_days_and_minutes(upstox_world: UpstoxWor
         assert bars[0] == (opened, base, base + 3, base - 1, base + 2, 30, 2)
     assert world.query("select count(*) from market.sessions") == [(2 * len(sessions),)]
     assert world.query("select * from market.gaps") == []
+    found = {row[0] for row in world.query("select distinct timeframe from market.candle_data")}
+    assert found == {*load_project().market_timeframes}
     assert (
         world.query("select expiry_date, lot_size, option_type from market.option_master")
         == [(today() + timedelta(days=30), 75, None)] * 2
