@@ -77,7 +77,7 @@ class FakeUpstox(FakeService):
         self._ask("refuse", path, status, code)
 
     def next(self, *faults: Mapping[str, Any]) -> None:
-        """Treat the next requests like this, one each: `status` with `body`; {} is an ordinary reply."""
+        """Treat the next requests like this, one each: `status` with `body` and `headers`; {} is an ordinary reply."""
         self._ask("next", list(faults))
 
     def hold(self, requests: int) -> None:
@@ -238,7 +238,7 @@ class Handler(FakeHandler):
             fault = self.state.faults.popleft() if self.state.faults else {}
             try:
                 if "status" in fault:
-                    self.send(fault["status"], fault.get("body", ""))
+                    self.send(fault["status"], fault.get("body", ""), fault.get("headers"))
                     return
                 if "python" in str(self.headers["User-Agent"]).lower():
                     self.send(403, PAGE_1010, {"Content-Type": "text/html"})

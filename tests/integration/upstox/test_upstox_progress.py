@@ -61,6 +61,38 @@ def test_a_sync_killed_anywhere_goes_on_where_it_was(
         assert without_ids(world) == tables
 
 
+def test_a_service_that_fails_in_the_middle_costs_its_own_requests_alone(
+    server: Server, tmp_path: Path, whole: tuple[dict[str, list[tuple[Any, ...]]], int]
+) -> None:
+    tables, requests = whole
+    soon = {"Retry-After": "0"}
+    with upstox_world_on(server.rest_database(), server.home, tmp_path) as world:
+        fill(world.fake, months_ago(1))
+        broken = [{"status": status, "body": "<h1>oh</h1>", "headers": soon} for status in (500, 502, 503, 504)]
+        world.fake.next(*[{}] * 7, *broken)
+        assert world.sync().startswith("done in ")
+        asked = world.fake.requests()
+        assert asked[7:12] == [asked[7]] * 5
+        assert len(asked) - len(broken) == len(set(asked)) == requests
+        assert without_ids(world) == tables
+
+
+def test_a_service_that_goes_away_in_the_middle_is_asked_for_the_rest_later(
+    server: Server, tmp_path: Path, whole: tuple[dict[str, list[tuple[Any, ...]]], int]
+) -> None:
+    tables, requests = whole
+    with upstox_world_on(server.rest_database(), server.home, tmp_path) as world:
+        fill(world.fake, months_ago(1))
+        world.fake.next(*[{}] * 7, *[{"status": 503, "headers": {"Retry-After": "0"}}] * 8)
+        assert "answers HTTP 503 (tried 8 times)" in world.sync(code=1)
+        first = world.fake.requests()
+        assert first[7:] == [first[7]] * 8
+        assert world.sync().startswith("done in ")
+        asked = first[:7] + world.fake.requests()
+        assert len(asked) == len(set(asked)) == requests
+        assert without_ids(world) == tables
+
+
 def test_a_second_sync_asks_for_nothing_and_writes_nothing(upstox_world: UpstoxWorld) -> None:
     world = upstox_world
     fill(world.fake, months_ago(1))
