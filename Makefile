@@ -17,7 +17,7 @@ LINTED_SQL := $(firstword $(wildcard dbt_project/models/staging/mt5/stg_mt5__*.s
               dbt_project/data-tests macros/tests $(wildcard sql/staging) \
               sql/warehouse.sql sql/partitions.sql sql/api_keys.sql sql/roles.sql sql/timescaledb_setup.sql
 PROFILES := .tradehouse/profiles
-LOCK := uv pip compile --quiet --universal --python-version 3.10 --extra dev \
+LOCK := uv pip compile --quiet --universal --python-version 3.10 \
         --generate-hashes --no-annotate --no-header --no-emit-index-url --no-strip-extras
 
 .DEFAULT_GOAL := help
@@ -28,9 +28,9 @@ help: ## list the targets
 
 setup: .venv/ready ## build .venv with the locked packages and the tradehouse command
 
-.venv/ready: requirements.lock pyproject.toml
+.venv/ready: requirements-dev.lock pyproject.toml
 	"$(PYTHON)" -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -85,5 +85,7 @@ models: setup ## write the generated files again: models, after a change of the 
 	$(BIN)/python dbt_project/generate_models.py
 	$(BIN)/python docs/generate_settings.py
 
-lock: ## resolve requirements.lock again (needs uv)
-	$(LOCK) pyproject.toml --output-file requirements.lock
+lock: ## resolve the three lock files again (needs uv): all packages first, then parts of them
+	$(LOCK) pyproject.toml --extra dev --output-file requirements-dev.lock
+	$(LOCK) pyproject.toml --constraints requirements-dev.lock --output-file requirements.lock
+	$(LOCK) --group build --constraints requirements-dev.lock --output-file requirements-build.lock
