@@ -14,6 +14,7 @@ import click
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from extract.secret_files import secret_names
 from extract.settings import ROOT
 from tradehouse.registry import settings_classes
 
@@ -24,6 +25,9 @@ INTRODUCTION = """\
 
 Every setting is an environment variable, or a line of `.env` in the working directory. An empty one counts as not
 set. A setting that cannot work is named in one line, all of them at once, and the command ends with exit code 2.
+
+A secret can stand in a file: `BYBIT_API_SECRET_FILE` is the path of a file whose content is `BYBIT_API_SECRET`, without
+one line break at its end. To set both is an error, and so is a file that is empty or cannot be read.
 
 No secret is ever printed or logged. Names that look like one of these and are not (`POSTGRES_URI`) bring a warning.
 """
@@ -39,7 +43,8 @@ def _sections() -> Iterator[str]:
         yield f"## {(kind.__doc__ or '').strip().splitlines()[0].rstrip('.')}\n"
         yield "| variable | default | |\n|---|---|---|"
         for name, field in kind.model_fields.items():
-            yield f"| `{name.upper()}` | {_default(field)} | {field.description} |"
+            names = f"`{name.upper()}`" + f" or `{name.upper()}_FILE`" * (name in secret_names(kind))
+            yield f"| {names} | {_default(field)} | {field.description} |"
         yield ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +11,14 @@ from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
+from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from extract.errors import SettingsError
 from extract.lists import PRICES as PRICES
 from extract.lists import faults_of_lists
+from extract.secret_files import SUFFIX, read_secrets
 
 ROOT = Path(__file__).resolve().parents[1]
 DBT_PROJECT = ROOT / "dbt_project"
@@ -171,12 +174,27 @@ def load(kind: type[AnySettings]) -> AnySettings:
         SettingsError: some values cannot work, or `.env` cannot be read. All such settings are named at once; a
             secret value is never quoted.
     """
-    _require_readable_env_file()
+    secrets, faults = read_secrets(kind, {name.lower(): value for name, value in given_variables().items()})
     try:
-        return kind()
+        loaded = kind(**secrets)
     except ValidationError as error:
-        faults = [f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
-        raise SettingsError("settings that cannot work: " + "; ".join(faults)) from None
+        names = {name: name + SUFFIX for name in secrets}
+        found = [(str(fault["loc"][0]), fault["msg"]) for fault in error.errors()]
+        faults += [f"{names.get(name, name).upper()}: {message}" for name, message in found]
+    if faults:
+        raise SettingsError("settings that cannot work: " + "; ".join(faults))
+    return loaded
+
+
+def given_variables() -> dict[str, str]:
+    """The variables of the process and of `.env`; an empty one counts as unset, and the process's win.
+
+    Raises:
+        SettingsError: `.env` cannot be read.
+    """
+    _require_readable_env_file()
+    each = [*dotenv_values(".env").items(), *os.environ.items()]
+    return {name: value for name, value in each if value}
 
 
 def _require_readable_env_file() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from extract.errors import LockHeldError
-from extract.settings import Settings, load_project, load_settings
+from extract.secret_files import variables_of
+from extract.settings import Settings, given_variables, load_project, load_settings
 from tradehouse.output import DONE, PARTIAL, err, out, print_json, print_outcome, progress
 from tradehouse.registry import settings_classes, source_module
 
@@ -102,17 +102,15 @@ def serve_source(
 
 def _warn_of_lookalikes(name: str) -> None:
     """Warn of variables that look like settings but are not: a mistyped one would be ignored silently."""
-    from dotenv import dotenv_values
-
     from extract.environment import lookalikes
 
-    environment = {key: value or "" for key, value in dotenv_values(".env").items()} | dict(os.environ)
+    environment = given_variables()
     module = source_module(name)
     # a source may have settings whose names depend on others
     named = module.more_settings() if hasattr(module, "more_settings") else set()
-    own = {*Settings.model_fields, *module.SETTINGS.model_fields, *named}
+    own = {*variables_of(Settings), *variables_of(module.SETTINGS), *named}
     if lookalikes(environment, own):
-        every = own | {field for kind in settings_classes() for field in kind.model_fields}
+        every = own | {name for kind in settings_classes() for name in variables_of(kind)}
         for variable in lookalikes(environment, every):
             err.print(f"warning: {variable} is no setting; docs/settings.md lists them", markup=False)
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from extract.pooling import require_session_pooling
 from extract.rest import HttpClient, Pace, ServiceError
 from extract.run import RunContext
+from extract.secret_files import variables_of
 from extract.settings import Project, Settings, load
 from extract.source import Outcome, Reading, Source
 from extract.sources.bybit.client import AccountError, Bybit, RegionError, RejectedRequestError
@@ -188,12 +189,12 @@ SETTINGS = BybitSettings
 
 
 def more_settings() -> set[str]:
-    """The settings of the accounts that BYBIT_ACCOUNTS names.
+    """The variables of the accounts that BYBIT_ACCOUNTS names.
 
     Raises:
         SettingsError: a setting cannot work.
     """
-    return set(named_settings(load(BybitSettings).names).model_fields)
+    return set(variables_of(named_settings(load(BybitSettings).names)))
 
 
 def default_every(_: Settings) -> float:
