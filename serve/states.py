@@ -137,8 +137,8 @@ class Status:
 
     @property
     def has_candles(self) -> bool:
-        """Whether to show the candle tables: their source has run, or no source has."""
-        return bool(self.runs) or not self.sources
+        """Whether to show the candle tables: they were looked at, and their source has run, or no source has."""
+        return bool(self.tables) and (bool(self.runs) or not self.sources)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; times are datetime objects, problems whole lines."""

@@ -19,18 +19,21 @@ from serve.states import Problem, RunState, SourceState, Status, SymbolState, Ta
 
 CANDLES = "mt5"
 """The source of the candle tables."""
+ACCOUNTS = "accounts"
+"""The source that judges its accounts one by one."""
 RUNS_SHOWN = 5
 REJECTS_OF = timedelta(hours=24)
 """Only rejects of bars of this age are counted, because reading the JSON of all bars takes seconds."""
 
 
-def read_status(connection: Connection, project: Project, grace_minutes: int) -> Status:
+def read_status(connection: Connection, project: Project, grace_minutes: int, source: str | None = None) -> Status:
     """Read the state of each source, of every candle table and of the last runs. Reads only.
 
     Args:
         connection: in one transaction, so that all values are of one moment.
         project: the lists.
         grace_minutes: how late a bar or a run may be.
+        source: look at this source alone; the candle tables are those of `mt5`.
 
     Raises:
         WarehouseError: the server denies the reading, or the connection fails.
@@ -39,16 +42,21 @@ def read_status(connection: Connection, project: Project, grace_minutes: int) ->
         [(as_of, _)] = _rows(
             connection, "select now(), set_config('tradehouse.grace', %s, true)", f"{grace_minutes} minutes"
         )
-        sources = _sources(connection)
-        runs = _runs(connection)
-        tables = _tables(connection, project)
-        symbols = _symbols(connection, project, as_of)
+        sources = [each for each in _sources(connection) if source in (None, each.source)]
+        with_candles = source in (None, CANDLES)
+        runs = _runs(connection) if with_candles else []
+        tables = _tables(connection, project) if with_candles else []
+        symbols = _symbols(connection, project, as_of) if with_candles else []
         missing = _missing(connection, project)
-        stale = _stale_accounts(connection)
+        stale = _stale_accounts(connection) if source in (None, ACCOUNTS) else []
     except psycopg2.Error as error:
         raise WarehouseError(f"cannot read the state of the warehouse: {complaint(error, connection.dsn)}") from None
     state = Status(as_of, grace_minutes, [], sources, tables, symbols, runs)
-    state.problems.extend(_problems(project, state, missing) + stale)
+    if not state.runs and not state.sources:
+        state.problems.append(Problem((), f"no run yet: tradehouse {f'{source} ' if source else ''}sync"))
+    else:
+        state.problems.extend(_problems(project, state, missing))
+    state.problems.extend(stale)
     return state
 
 
@@ -180,8 +188,6 @@ def _runs(connection: Connection) -> list[RunState]:
 
 def _problems(project: Project, state: Status, missing: Mapping[str, list[str]]) -> list[Problem]:
     """What is stale or broken: each cause once, with its tables or its source."""
-    if not state.runs and not state.sources:
-        return [Problem((), "no run yet: tradehouse sync")]
     candles = _candle_problems(project, state) if state.has_candles else []
     ran = {source.source for source in state.sources} | ({CANDLES} if state.runs else set())
     found = []

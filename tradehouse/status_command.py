@@ -14,6 +14,7 @@ from extract.warehouse import Warehouse, open_warehouse, redacted
 from serve.states import Problem, RunState, Status, SymbolState, TableState
 from serve.status import read_status
 from tradehouse.output import DONE, PARTIAL, PLAIN, out, print_json, utc
+from tradehouse.registry import SOURCES
 
 NAMES_SHOWN, PROBLEMS_SHOWN, TEXT_WIDTH = 5, 12, 200
 
@@ -25,27 +26,28 @@ NAMES_SHOWN, PROBLEMS_SHOWN, TEXT_WIDTH = 5, 12, 200
     type=click.IntRange(0),
     help="Minutes a bar may be late; give twice the interval between runs where that is more.  [default: 5]",
 )
-def status(as_json: bool, grace: int | None) -> None:
+@click.option("--source", type=click.Choice([*SOURCES]), help="Look at this source alone, as its health check.")
+def status(as_json: bool, grace: int | None, source: str | None) -> None:
     """Show whether every source and every candle table is current, what is wrong if not, and the last runs.
 
     A source is not current if its last run failed or left something out, or if its service has stopped. A table is
     current if it has the newest bar of its timeframe that was due while the market was open. Exit codes: 0 all is
     current, 1 something is stale or broken, 2 the warehouse could not be read.
 
-    Example: tradehouse status --json
+    Examples: tradehouse status --json; tradehouse status --source bybit
     """
     settings, project = load_settings(), load_project()
     warehouse = open_warehouse(settings)
     with warehouse.reading("status") as connection:
-        state = read_status(connection, project, project.grace_minutes if grace is None else grace)
+        state = read_status(connection, project, project.grace_minutes if grace is None else grace, source)
     if as_json:
         print_json(state.as_dict())
     else:
-        _print_status(state, project, warehouse)
+        _print_status(state, project, warehouse, source)
     sys.exit(DONE if state.ok else PARTIAL)
 
 
-def _print_status(state: Status, project: Project, target: Warehouse) -> None:
+def _print_status(state: Status, project: Project, target: Warehouse, source: str | None) -> None:
     """Tables for people, in 80 columns. A character marks all that colour marks."""
     if state.has_candles:
         out.print(_candle_table(state, project))
@@ -65,7 +67,7 @@ def _print_status(state: Status, project: Project, target: Warehouse) -> None:
     out.print(f"warehouse: {redacted(target.uri)}", markup=False)
     if state.ok:
         if state.sources:
-            out.print("all sources are current")
+            out.print("all sources are current" if source is None else f"the source {source} is current")
         if state.has_candles:
             out.print(f"all {len(state.tables)} tables are current")
     for problem in state.problems[:PROBLEMS_SHOWN]:

@@ -79,6 +79,38 @@ def test_candles_are_no_problem_where_only_another_source_runs(bybit_world: Bybi
     assert json.loads(bybit_world.run("status", "--json").stdout)["problems"] == []
 
 
+@pytest.mark.only_on("embedded")
+def test_a_source_is_looked_at_by_itself(world: World) -> None:
+    demo_file(world)
+    world.sync()
+    on_time, late = "now() + interval '1 minute'", "now() - interval '1 hour'"
+    services = ("mt5", "bybit", "accounts", "upstox", "indicators")
+    for source in services[1:]:
+        assert status(world, "--source", source, code=1)["problems"] == [f"no run yet: tradehouse {source} sync"]
+    for source in services:
+        world.execute(
+            "insert into ops.sync_runs (source, command, status, started_at, finished_at, due_again_at)"
+            f" values ('{source}', '{source} run', 'done', now(), now(), {on_time})"
+        )
+    for source in services:
+        world.execute(f"update ops.sync_runs set due_again_at = {late} where source = '{source}'")
+        for other in services:
+            state = status(world, "--source", other, code=int(other == source))
+            assert [each["source"] for each in state["sources"]] == [other]
+            assert len(state["tables"]) == (135 if other == "mt5" else 0)
+        [problem] = status(world, "--source", source, code=1)["problems"]
+        assert problem.startswith(f"{source} dead: the service has stopped")
+        world.execute(f"update ops.sync_runs set due_again_at = {on_time} where source = '{source}'")
+
+    lines = printed(world, "--source", "bybit", code=0)
+    assert "the source bybit is current" in lines
+    assert "tables" not in lines
+    # a late candle table is the trouble of the candles alone
+    world.execute("delete from public.eurusd_m5")
+    assert "EURUSD M5" in status(world, "--source", "mt5", code=1)["problems"][0]
+    assert status(world, "--source", "bybit", code=0)["problems"] == []
+
+
 def due(symbol: str, moment: datetime) -> bool:
     """The market calendar, spelled out day by day."""
     if symbol == "btcusd":
