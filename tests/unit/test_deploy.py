@@ -205,6 +205,17 @@ def test_the_dockerfile_copies_what_exists_and_what_is_let_through() -> None:
     assert users[-1] != "0"
 
 
+def test_every_image_is_pinned_by_its_digest() -> None:
+    base = re.findall(r"^FROM (\S+)", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    images = [*base, *(service["image"] for service in services.values() if "image" in service)]
+    assert [image.partition("@")[0] for image in images] == ["python:3.11-slim", "postgres:17", "valkey/valkey:8"]
+    assert all(re.fullmatch(r"[a-z./]+:[\w.-]+@sha256:[0-9a-f]{64}", image) for image in images)
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    assert all(image.partition("@")[0] in readme for image in images)
+    assert "docker buildx imagetools inspect" in readme
+
+
 def test_the_container_demands_a_warehouse() -> None:
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     [line] = re.findall(r"^ENTRYPOINT (.*)$", text, re.MULTILINE)
