@@ -115,12 +115,14 @@ def test_the_image_runs_with_the_runtime_packages_alone(server: Server, tmp_path
         assert f"No module named '{tool}'" in image.run("python", "-c", f"import {tool}").stderr
 
     start = image.entry
-    warehouse = {"POSTGRESQL_URI": server.fresh_database("template1"), "SQLITE_PATH": str(tmp_path / "sample.db")}
+    uri = server.fresh_database("template1")
+    (tmp_path / "uri").write_text(uri)
+    warehouse = {"POSTGRESQL_URI_FILE": str(tmp_path / "uri"), "SQLITE_PATH": str(tmp_path / "sample.db")}
     assert image.run(*start, "--help", **warehouse).stdout.startswith("Usage: tradehouse ")
     assert image.run(*start, "demo-data", "sample.db", "--days", "3", **warehouse).returncode == 0
     sample = image.inside("sample.db")
     synced = image.run(*start, "sync", "--json", **warehouse | {"SQLITE_PATH": str(sample)})
     assert synced.returncode == 0, synced.stderr
     assert json.loads(synced.stdout)["success"] is True
-    counted = image.run("python", "-c", COUNT, **warehouse)
+    counted = image.run("python", "-c", COUNT, POSTGRESQL_URI=uri)
     assert int(counted.stdout) > 0, counted.stderr

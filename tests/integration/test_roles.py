@@ -130,22 +130,18 @@ def test_only_what_the_pipeline_made_becomes_readable(tenants: Tenants) -> None:
 def test_the_database_of_the_compose_file_is_set_up(server: Server, world: World) -> None:
     if not shutil.which("psql"):
         pytest.skip("psql is not installed")
+    secret = world.directory / "password"
+    environment = {"PATH": os.environ["PATH"], "TRADEHOUSE_PASSWORD_FILE": str(secret), "ROLES_SQL": str(SCRIPT)}
+    script = ["sh", str(ROOT / "deploy" / "postgres-init.sh")]
+    refused = subprocess.run(script, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (refused.returncode, refused.stderr) == (1, f"{secret} is missing or empty\n")
+    secret.write_text(DEBIAN_PASSWORD + "\n")
     drop_roles(server.uri)
     administer(server.uri, ["drop role if exists tradehouse", f"create database {DATABASE}"])
     superuser = server.uri.format(database=DATABASE)
     try:
         done = subprocess.run(
-            ["sh", ROOT / "deploy" / "postgres-init.sh"],
-            env={
-                "PATH": os.environ["PATH"],
-                "ROLES_SQL": str(SCRIPT),
-                "ADMIN_URI": superuser,
-                "TRADEHOUSE_PASSWORD": DEBIAN_PASSWORD,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
+            script, env=environment | {"ADMIN_URI": superuser}, capture_output=True, text=True, check=False, timeout=60
         )
         assert done.returncode == 0, done.stderr
         assert DEBIAN_PASSWORD not in done.stdout + done.stderr

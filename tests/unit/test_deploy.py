@@ -13,10 +13,9 @@ from pathlib import Path
 import click
 import dotenv
 import pytest
-import yaml
 
 from tradehouse.main import main
-from tradehouse.registry import SOURCES, settings_classes, source_module
+from tradehouse.registry import SOURCES, settings_classes
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -57,7 +56,7 @@ def mentioned_commands() -> Iterator[tuple[str, list[str]]]:
     for file in deployed_files():
         text = file.read_text(encoding="utf-8")
         typed = re.findall(r"(?:`|bin/|Scripts\\|exec tradehouse )tradehouse(?:\.exe)?((?: [a-z0-9-]+)*)", text)
-        configured = re.findall(r"\[CMD, tradehouse, ([a-z ,-]+)\]|^CMD \[(.*)\]$", text, re.MULTILINE)
+        configured = re.findall(r"\[CMD, tradehouse, ([a-z0-9 ,-]+)\]|^CMD \[(.*)\]$", text, re.MULTILINE)
         for words in typed:
             yield file.name, words.split()
         for plain, quoted in configured:
@@ -188,78 +187,6 @@ def test_every_command_mentioned_exists() -> None:
         assert {word for word in words if word.startswith("-")} <= options, f"{file}: {words}"
 
 
-def test_the_dockerfile_copies_what_exists_and_what_is_let_through() -> None:
-    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
-    copied = [words[1:-1] for line in text.splitlines() if (words := shlex.split(line, comments=True))[:1] == ["COPY"]]
-    sources = {source for group in copied for source in group}
-    packages = re.findall(r'"(\w+)\*"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert {"tradehouse", "indicators"} <= {*packages}
-    assert {"requirements.lock", "pyproject.toml", "macros", "sql", "dbt_project", *packages} <= sources
-    assert all((ROOT / source).exists() for source in sources)
-    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
-    assert ignored[1] == "*"
-    assert {line[1:] for line in ignored if line.startswith("!")} == sources
-    assert "--require-hashes" in text
-    users = re.findall(r"^USER (\d+)", text, re.MULTILINE)
-    assert users
-    assert users[-1] != "0"
-
-
-def test_every_image_is_pinned_by_its_digest() -> None:
-    base = re.findall(r"^FROM (\S+)", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
-    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    images = [*base, *(service["image"] for service in services.values() if "image" in service)]
-    assert [image.partition("@")[0] for image in images] == ["python:3.11-slim", "postgres:17", "valkey/valkey:8"]
-    assert all(re.fullmatch(r"[a-z./]+:[\w.-]+@sha256:[0-9a-f]{64}", image) for image in images)
-    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
-    assert all(image.partition("@")[0] in readme for image in images)
-    assert "docker buildx imagetools inspect" in readme
-
-
-def test_the_container_demands_a_warehouse() -> None:
-    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
-    [line] = re.findall(r"^ENTRYPOINT (.*)$", text, re.MULTILINE)
-    entry = [*yaml.safe_load(line), "status"]
-    refused = subprocess.run(entry, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
-    assert refused.returncode != 0
-    assert "POSTGRESQL_URI: is required" in refused.stderr
-
-
-@pytest.mark.parametrize("name", ["bybit", "accounts"])
-def test_the_profiles_of_the_compose_file_run_commands_that_exist(name: str) -> None:
-    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"][name]
-    group, command, option, seconds = service["command"]
-    assert isinstance(found := main.commands[group], click.Group)
-    assert {option} <= {each for parameter in found.commands[command].params for each in parameter.opts}
-    assert seconds.isdecimal()
-    settings = {field.upper() for field in source_module(name).SETTINGS.model_fields}
-    assert name != "bybit" or settings <= service["environment"].keys()
-
-
-def test_the_compose_file_holds_no_secret_and_mounts_what_exists() -> None:
-    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    assert set(services) == {"postgres", "tradehouse", "bybit", "accounts", "serve", "redis"}
-    assert {name for name, service in services.items() if "profiles" in service} == {"bybit", "accounts"}
-    secret = {
-        name: value
-        for service in services.values()
-        for name, value in service.get("environment", {}).items()
-        if re.search("PASSWORD|URI|KEY|SECRET|ALERT_URLS", name) and name != "API_WITHOUT_KEY"
-    }
-    passwords = {"POSTGRES_PASSWORD", "TRADEHOUSE_PASSWORD", "API_PASSWORD", "POSTGRESQL_URI"}
-    assert set(secret) == passwords | {"BYBIT_API_KEY", "BYBIT_API_SECRET", "MT5_SERVICE_API_KEY", "ALERT_URLS"}
-    assert "API_PASSWORD" in services["serve"]["environment"]["POSTGRESQL_URI"]
-    for name, value in secret.items():
-        wanted = r"\$\{[A-Z_]*PASSWORD:\?" if name in passwords else rf"^\$\{{{name}:-\}}$"
-        assert re.search(wanted, value), name
-    assert all(services[name]["healthcheck"]["test"][0] == "CMD" for name in ("postgres", "tradehouse", "serve"))
-    mounts = [mount.split(":")[0] for mount in services["postgres"]["volumes"] if mount.startswith(".")]
-    assert len(mounts) == 2
-    assert all((DEPLOY / mount).is_file() for mount in mounts)
-    build = services["tradehouse"]["build"]
-    assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
-
-
 @pytest.mark.parametrize("example", ["environment.example", "serve.environment.example"])
 def test_example_settings_are_read_alike_by_shell_and_dotenv(example: str) -> None:
     text = (DEPLOY / example).read_text(encoding="utf-8")
@@ -270,6 +197,19 @@ def test_example_settings_are_read_alike_by_shell_and_dotenv(example: str) -> No
     script = f"set -a; . deploy/{example}; " + "; ".join(f'printf "%s\\n" "${name}"' for name in values)
     shell = subprocess.run(["sh", "-c", script], cwd=ROOT, env={}, capture_output=True, text=True, check=True)
     assert shell.stdout.splitlines() == list(values.values())
+
+
+def test_the_examples_name_every_setting_without_a_default() -> None:
+    texts = [
+        (DEPLOY / name).read_text(encoding="utf-8") for name in ("environment.example", "serve.environment.example")
+    ]
+    named = {name for text in texts for name in re.findall(r"^(?:# )?([A-Z0-9_]+)='", text, re.MULTILINE)}
+    fields = {name.upper(): field for kind in settings_classes() for name, field in kind.model_fields.items()}
+    # without these two there is no limit
+    limits = {"MAX_ROWS_PER_TABLE", "MT5_SERVICE_REQUESTS_PER_MINUTE"}
+    assert limits <= fields.keys()
+    assert {name for name, field in fields.items() if field.default is None} - limits <= named
+    assert named <= fields.keys()
 
 
 def test_windows_example_keeps_its_backslashes() -> None:
