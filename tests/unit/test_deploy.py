@@ -229,3 +229,12 @@ def test_every_file_is_in_the_table_of_the_readme() -> None:
     assert "prometheus/alerts.yml" in files
     assert linked >= files - {"README.md", "Dockerfile.dockerignore"}
     assert all((DEPLOY / link.partition("#")[0]).exists() for link in linked)
+
+
+def test_every_address_across_a_network_is_verified() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *deployed_files()]
+    remote = re.compile(r"postgres(?:ql)?://[^\s'\"`]*@(?:HOST|host)\b[^\s'\"`]*")
+    found = {page.relative_to(ROOT).as_posix(): remote.findall(page.read_text(encoding="utf-8")) for page in pages}
+    assert {name for name, uris in found.items() if uris} >= {"README.md", "deploy/environment.example"}
+    for name, uris in found.items():
+        assert all("?sslmode=verify-full&sslrootcert=" in uri for uri in uris), name
