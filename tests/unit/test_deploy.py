@@ -47,8 +47,9 @@ def unit_settings(name: str) -> dict[str, list[str]]:
 
 
 def deployed_files() -> list[Path]:
-    """Every file of deploy/ and its folders."""
-    return sorted(file for file in DEPLOY.rglob("*") if file.is_file())
+    """Every file of deploy/ and its folders but secrets and settings of this machine."""
+    own = {*DEPLOY.glob("secrets/*"), *DEPLOY.glob("*.env")}
+    return sorted(file for file in DEPLOY.rglob("*") if file.is_file() and file not in own)
 
 
 def mentioned_commands() -> Iterator[tuple[str, list[str]]]:
@@ -76,11 +77,17 @@ def test_services_are_hardened(name: str) -> None:
         "NoNewPrivileges": "yes",
         "CapabilityBoundingSet": "",
         "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
+        "LimitCORE": "0",
+        "MemoryMax": "512M" if name == "tradehouse-serve.service" else "4G",
     }
     assert {key: settings[f"Service.{key}"] for key in expected} == {key: [value] for key, value in expected.items()}
     assert settings["Service.SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
     [start] = settings["Service.ExecStart"]
     assert start.startswith(f"{COMMAND} ")
+    # the template runs sources that are on the internet
+    local = {"Service.IPAddressDeny": ["any"], "Service.IPAddressAllow": ["localhost"]}
+    limits = {key: value for key, value in settings.items() if key.startswith("Service.IPAddress")}
+    assert limits == ({} if "@" in name else local)
 
 
 def test_the_services_are_confined_alike() -> None:
@@ -88,11 +95,12 @@ def test_the_services_are_confined_alike() -> None:
     assert differing(run, build) == {
         *("Unit.Description", "Unit.StartLimitIntervalSec", "Install.WantedBy", "Service.Type", "Service.ExecStart"),
         *("Service.KillSignal", "Service.KillMode", "Service.TimeoutStopSec", "Service.TimeoutStartSec"),
-        *("Service.Restart", "Service.RestartSec"),
+        *("Service.Restart", "Service.RestartSec", "Service.IPAddressDeny", "Service.IPAddressAllow"),
     }
     assert differing(run, serve) == {
         *("Unit.Description", "Unit.After", "Service.EnvironmentFile", "Service.ExecStart"),
-        *("Service.TimeoutStopSec", "Service.RestartSec", "Service.ReadWritePaths"),
+        *("Service.TimeoutStopSec", "Service.RestartSec", "Service.ReadWritePaths", "Service.MemoryMax"),
+        *("Service.IPAddressDeny", "Service.IPAddressAllow"),
     }
 
 
