@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from extract.settings import EnvironmentSettings
+from extract.settings import BLANKS, EnvironmentSettings
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+    url = value.get_secret_value()
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "unix" or (parts.scheme in {"redis", "rediss"} and parts.port != 0 and parts.hostname)
+    except ValueError:  # .port checks itself
+        usable = False
+    if not usable or not BLANKS.isdisjoint(url):
         raise ValueError("expected redis://host:port/number, rediss:// (TLS) or unix://path")
     return value
 

@@ -11,6 +11,7 @@ from extract.errors import SettingsError, WarehouseError
 from extract.redaction import complaint, redacted, require_plausible_uri
 from extract.settings import load, load_settings
 from extract.sources.accounts.settings import AccountsSettings
+from serve.api.settings import ApiSettings
 from tests.support.users import act_as
 from tradehouse.registry import settings_classes
 
@@ -79,7 +80,7 @@ def test_a_home_that_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
         _ = load_settings().home
 
 
-@pytest.mark.parametrize("name", ["MT5_SERVICE_URL", "BYBIT_BASE_URL"])
+@pytest.mark.parametrize("name", ["MT5_SERVICE_URL", "BYBIT_BASE_URL", "UPSTOX_BASE_URL", "UPSTOX_INSTRUMENTS_URL"])
 @pytest.mark.parametrize(
     "address",
     [
@@ -104,6 +105,48 @@ def test_an_address_that_no_client_can_use(name: str, address: str, monkeypatch:
     assert f"{name}: Value error, expected an address such as https://host" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host:abc",
+        "redis://:secret@host:99999/0",
+        "redis://:secret@host\n",
+        "redis://ho st",
+        "redis://[::1",
+        "redis://",
+        "http://host",
+    ],
+)
+def test_an_address_that_redis_cannot_have(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(SettingsError) as refused:
+        load(ApiSettings)
+    assert str(refused.value).startswith(
+        "settings that cannot work: REDIS_URL: Value error, expected redis://host:port"
+    )
+    assert "\n" not in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_addresses_that_redis_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in ("redis://h:6379/0", "redis://:pass%40word@h", "rediss://u:p@[::1]:6380/1", "unix:///run/redis.sock"):
+        monkeypatch.setenv("REDIS_URL", url)
+        found = load(ApiSettings).redis_url
+        assert found
+        assert found.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["postgresql://h:abc/d", "postgresql://u:secret@h:5432x/d", "postgresql://u:se@cret@h/d", "http://u:secret@h"],
+)
+def test_an_address_that_postgres_cannot_have(uri: str) -> None:
+    with pytest.raises(WarehouseError, match=r"^POSTGRESQL_URI is no usable libpq URI") as refused:
+        require_plausible_uri(uri)
+    assert "\n" not in str(refused.value)
+    assert "cret" not in str(refused.value)
 
 
 def test_addresses_that_clients_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
