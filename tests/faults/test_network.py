@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import subprocess
@@ -153,3 +154,47 @@ def test_a_tick_that_hangs_on_a_silent_peer_starts_the_program_anew(tmp_path: Pa
     first, second, end = done.stdout.splitlines()
     assert first == second  # the same process, the same arguments
     assert end == "ended"
+
+
+WITH_DBT = """
+import sys, time
+from pathlib import Path
+from extract.dbt_runner import Dbt
+from extract.process_control import starting_anew_after
+from extract.settings import load_settings
+from extract.warehouse import open_warehouse
+
+def variables(pid):
+    lines = Path(f"/proc/{pid}/environ").read_text().split("\\0")
+    return {line.split("=")[0] for line in lines if line.startswith("PG")}
+
+print(sorted(variables("self")), flush=True)
+settings = load_settings()
+if not Path(sys.argv[1]).exists():
+    Path(sys.argv[1]).touch()
+    with starting_anew_after(3):
+        process = Dbt(settings, open_warehouse(settings), "mt5").start("build")
+        while not variables(process._process.pid):
+            time.sleep(0.01)  # the new program is being loaded
+        print("PGPASSWORD" in variables(process._process.pid), flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.only_on("debian")
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
+def test_a_program_that_starts_anew_has_no_password_of_dbt_in_its_environment(small_world: World) -> None:
+    world = small_world
+    script = world.directory / "with_dbt.py"
+    script.write_text(WITH_DBT)
+    done = subprocess.run(
+        [sys.executable, script, world.directory / "begun"],
+        env={"PATH": os.environ["PATH"], **world.environment},
+        cwd=world.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    # before; dbt's own; after the restart
+    assert done.stdout.splitlines() == ["[]", "True", "[]"], done.stderr
