@@ -34,7 +34,7 @@ def status(as_json: bool, grace: int | None, source: str | None) -> None:
     current if it has the newest bar of its timeframe that was due while the market was open. Exit codes: 0 all is
     current, 1 something is stale or broken, 2 the warehouse could not be read.
 
-    Examples: tradehouse status --json; tradehouse status --source bybit
+    Example: tradehouse status --source bybit --json
     """
     settings, project = load_settings(), load_project()
     warehouse = open_warehouse(settings)

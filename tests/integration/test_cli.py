@@ -14,6 +14,7 @@ import psycopg2.extensions
 import pytest
 
 from extract.settings import load_project
+from extract.warehouse import lock_key
 from tests.conftest import Server
 from tests.support.collector import series
 from tests.support.servers import DEBIAN_PASSWORD, administer, free_port
@@ -246,3 +247,26 @@ def test_plain_dbt_builds_and_tests_everything_on_a_fresh_warehouse(world: World
     done = world.dbt("build")
     assert done.returncode == 0, done.stdout
     assert "WARN=0 ERROR=0 SKIP=0" in done.stdout
+
+
+@pytest.mark.only_on("embedded")
+def test_json_of_a_run_that_finds_the_lock_held_says_so(world: World) -> None:
+    commands = {command for path, command in all_commands(main) if {"json", "tests"} <= options(command)}
+    held = ("sync", "mt5 sync", "bybit sync", "bybit backfill", "accounts sync", "upstox sync", "indicators sync")
+    assert len(commands) == len({*held, "indicators run"}) - 1  # `sync` and `mt5 sync` are one
+    world.settings |= {"BYBIT_API_KEY": "k", "BYBIT_API_SECRET": "s", "UPSTOX_ACCESS_TOKEN": "t"}
+    world.settings |= {"MT5_SERVICE_URL": "https://127.0.0.1:1", "MT5_SERVICE_API_KEY": "k"}
+    with world.connection() as connection, connection.cursor() as cursor:
+        for source in SOURCES:
+            cursor.execute("select pg_advisory_lock(%s)", (lock_key(source),))
+        for words in (*held, "indicators run", "indicators load"):
+            done = world.run(*words.split(), "--json")
+            source = words.split()[0] if " " in words else "mt5"
+            said = json.loads(done.stdout)
+            assert (done.returncode, said["success"], said["skipped"]) == (0, True, True), words
+            assert said["message"].startswith(f"another run of {source} holds the lock: ")
+            assert done.stderr.endswith(f"{said['message']}; nothing to do\n")
+
+
+def options(command: click.Command) -> set[str]:
+    return {name.removeprefix("as_") for parameter in command.params if (name := parameter.name)}
