@@ -67,6 +67,7 @@ check: setup ## linters, types, generated files, dbt parse
 	$(BIN)/mypy
 	$(BIN)/python dbt_project/generate_models.py --check
 	$(BIN)/python docs/generate_settings.py --check
+	$(BIN)/python docs/generate_dependencies.py --check
 	$(BIN)/sqlfluff lint --disable-progress-bar $(LINTED_SQL)
 	$(BIN)/sqlfluff lint --disable-progress-bar --dialect sqlite --templater raw --exclude-rules CP02 \
 	    sql/sqlite_schema.sql
@@ -81,9 +82,10 @@ bench: setup ## measure beside the plain script, pgloader and dlt; writes benchm
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.matching
 
-models: setup ## write the generated files again: models, after a change of the lists; docs/settings.md
+models: setup ## write the generated files again: models, docs/settings.md, docs/dependencies.md
 	$(BIN)/python dbt_project/generate_models.py
 	$(BIN)/python docs/generate_settings.py
+	$(BIN)/python docs/generate_dependencies.py
 
 lock: ## resolve the three lock files again (needs uv): all packages first, then parts of them
 	$(LOCK) pyproject.toml --extra dev --output-file requirements-dev.lock
