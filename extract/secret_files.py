@@ -44,14 +44,10 @@ def read_secrets(kind: type[BaseModel], given: Mapping[str, str]) -> tuple[dict[
             continue
         try:
             content = Path(path).expanduser().read_text(encoding="utf-8")
-        except OSError as error:
-            faults.append(f"{variable}: {path} cannot be read: {error.strerror}")
-        except (
-            UnicodeDecodeError,
-            ValueError,
-            RuntimeError,
-        ):  # no such text, a NUL in the path, an unknown user's home
-            faults.append(f"{variable}: {path!r} is not a text file in UTF-8")
+        except (OSError, RuntimeError) as error:  # the latter for the home of an unknown user
+            faults.append(f"{variable}: {path} cannot be read: {getattr(error, 'strerror', error)}")
+        except ValueError:
+            faults.append(f"{variable}: {path} is not a text file in UTF-8")
         else:
             if content.strip():
                 secrets[name] = content.removesuffix("\n")

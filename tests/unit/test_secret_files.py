@@ -112,6 +112,8 @@ def test_a_file_that_gives_no_secret_is_named(tmp_path: Path, monkeypatch: pytes
     assert f"{begin} cannot be read: Permission denied" in act_as("nobody", lambda: load(BybitSettings))
     monkeypatch.setenv("BYBIT_API_SECRET_FILE", str(tmp_path))
     assert f"{tmp_path} cannot be read: Is a directory" in refusal("BYBIT_API_SECRET")
+    monkeypatch.setenv("BYBIT_API_SECRET_FILE", "~nobody_by_this_name/x")
+    assert "~nobody_by_this_name/x cannot be read: Could not determine home" in refusal("BYBIT_API_SECRET")
 
 
 def test_all_faults_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
