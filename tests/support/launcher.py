@@ -1,13 +1,15 @@
-"""Starts commands in a process that has imported their libraries: two thirds of a short command's time is imports.
+"""Starts programs in a process that has imported their libraries: two thirds of a short command's time is imports.
 
-A `Launcher` keeps such a process, which forks for every command. The fork gets the command's own environment, directory
-and output, and imports the project's own modules itself, so that all they read at import is the command's.
+A `Launcher` keeps such a process, which forks for every program. The fork gets the program's own environment, directory
+and output, and imports the project's own modules itself, so that all they read at import is the program's.
+
+The `tradehouse` command starts dbt as a process of its own. A command that a launcher has started gets that process
+from the launcher of dbt.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import gc
 import importlib
 import json
@@ -20,9 +22,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import IO, Any
 
 from extract.dbt_process import GARBAGE_THRESHOLDS
 
@@ -34,29 +38,34 @@ LIBRARIES = {
     ),
     "dbt": ("dbt.cli.main", "dbt.adapters.postgres"),
 }
+LONGEST_ORDER = 1 << 17
 # These decide how the interpreter itself starts, so such a command needs one of its own.
 OF_THE_INTERPRETER = ("PYTHON", "LANG", "LC_", "LD_")
 
 
 class Launcher:
-    """Runs one program, `tradehouse` or `dbt`, any number of times."""
+    """Runs `tradehouse`, or `dbt`, any number of times."""
 
     def __init__(self, program: str) -> None:
         self._program = program
-        self._control, theirs = socket.socketpair()
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        passed = [theirs.fileno()]
+        if program == "tradehouse":
+            passed.append(launcher("dbt").control.fileno())
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.launcher", program, str(theirs.fileno())],
+                [sys.executable, "-m", "tests.support.launcher", program, *map(str, passed)],
                 env={"PATH": os.environ["PATH"]},
                 cwd=ROOT,
-                pass_fds=[theirs.fileno()],
+                pass_fds=passed,
                 stdin=subprocess.DEVNULL,
             )
         atexit.register(self.close)
 
     def close(self) -> None:
-        """End the process; commands that still run go on."""
-        self._control.close()
+        """End the process; programs that still run go on."""
+        self.control.close()
+        self._process.terminate()
         self._process.wait()
 
     def run(
@@ -73,18 +82,14 @@ class Launcher:
         `parsed`: dbt gets the project as this launcher has parsed it once; with the profile and variables of the first
         such command. dbt itself would compare the files and parse what differs.
         """
-        reading, writing = os.pipe()
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, os.fdopen(reading) as done:
-            wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd), "parsed": parsed}
-            order = json.dumps(wanted).encode()
-            head = len(order).to_bytes(4, "big")
-            socket.send_fds(self._control, [head], [out.fileno(), err.fileno(), writing])
-            os.close(writing)
-            self._control.sendall(order)
-            guard = threading.Timer(timeout, os.kill, [int(done.readline()), signal.SIGKILL])
-            guard.start()
-            code = int(done.readline())
-            guard.cancel()
+        wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd), "parsed": parsed}
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open() as nothing:
+            streams = [file.fileno() for file in (nothing, out, err)]
+            with _start(self.control, {"program": self._program, **wanted}, streams) as told:
+                guard = threading.Timer(timeout, os.kill, [int(told.readline()), signal.SIGKILL])
+                guard.start()
+                code = int(told.readline())
+                guard.cancel()
             printed = [_text(file) for file in (out, err)]
         return subprocess.CompletedProcess([self._program, *arguments], code, *printed)
 
@@ -93,6 +98,45 @@ class Launcher:
 def launcher(program: str) -> Launcher:
     """This process's launcher of a program."""
     return Launcher(program)
+
+
+class ForkedDbt:
+    """What `subprocess.Popen` is to `extract.dbt_runner`: dbt's process, from the launcher at the other end."""
+
+    def __init__(
+        self, control: socket.socket, command: Sequence[str], env: Mapping[str, str], stderr: IO[bytes], **_: object
+    ) -> None:
+        python, module, name, *arguments = command
+        assert [python, module, name] == [sys.executable, "-m", "extract.dbt_process"], command
+        theirs_in, our_in = os.pipe()
+        our_out, theirs_out = os.pipe()
+        wanted = {"arguments": arguments, "environment": dict(env), "cwd": str(Path.cwd()), "parsed": False}
+        self._told = _start(control, {"program": "dbt_process", **wanted}, [theirs_in, theirs_out, stderr.fileno()])
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self.stdin, self.stdout = os.fdopen(our_in, "w"), os.fdopen(our_out)
+        self.pid = int(self._told.readline())
+        self.returncode: int | None = None
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code."""
+        if self.returncode is None:
+            self.returncode = int(self._told.readline())
+        return self.returncode
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def _start(control: socket.socket, order: Mapping[str, Any], streams: Sequence[int]) -> IO[str]:
+    """Have a program started on three streams; return a pipe that tells its process id and then its exit code."""
+    reading, writing = os.pipe()
+    socket.send_fds(control, [json.dumps(order).encode()], [*streams, writing])
+    os.close(writing)
+    return os.fdopen(reading)
 
 
 def _text(file: Any) -> str:
@@ -105,7 +149,7 @@ def can_fork(environment: Mapping[str, str]) -> bool:
     return not any(name.startswith(OF_THE_INTERPRETER) for name in environment)
 
 
-def _serve(program: str, control: socket.socket) -> None:
+def _serve(program: str, control: socket.socket, dbt: socket.socket | None = None) -> None:
     """Fork for every order that arrives; end with the connection."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     for name in LIBRARIES[program]:
@@ -114,18 +158,25 @@ def _serve(program: str, control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel then collects what the forks leave
     manifest: Any = None
     while True:
-        head, descriptors, _, _ = socket.recv_fds(control, 4, 3)
-        if not head:
+        message, descriptors, _, _ = socket.recv_fds(control, LONGEST_ORDER, 4)
+        if not message:
             return
-        order = json.loads(control.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
-        if order["parsed"] and manifest is None:
+        order = json.loads(message)
+        if manifest is None and (order["parsed"] or _is_usual_dbt(order)):
+            # also for a process that parses by itself: what dbt prepares when it first parses is prepared then
             manifest = _parse(order)
             gc.freeze()
         if os.fork() == 0:
             control.close()
-            _watch(program, order, manifest if order["parsed"] else None, *descriptors)
+            _watch(order, manifest if order["parsed"] else None, dbt, *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _is_usual_dbt(order: Mapping[str, Any]) -> bool:
+    """Whether it is for dbt's process on the project of the repository."""
+    project = order["environment"].get("DBT_PROJECT_DIR")
+    return bool(order["program"] == "dbt_process" and project == str(ROOT / "dbt_project"))
 
 
 def _parse(order: Mapping[str, Any]) -> Any:
@@ -140,41 +191,39 @@ def _parse(order: Mapping[str, Any]) -> Any:
     return dbtRunner().invoke([*quiet, "--no-static-parser", "parse"]).result
 
 
-def _watch(program: str, order: Mapping[str, Any], manifest: Any, out: int, err: int, done: int) -> None:
-    """Fork once more for the command itself; tell its process id, and its exit code when it has ended."""
+def _watch(
+    order: Mapping[str, Any], manifest: Any, dbt: socket.socket | None, stdin: int, out: int, err: int, told: int
+) -> None:
+    """Fork once more for the program itself; tell its process id, and its exit code when it has ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
-        os.close(done)
-        _become(program, order, manifest, out, err)
-    os.write(done, f"{pid}\n".encode())
+        os.close(told)
+        _become(order, manifest, dbt, (stdin, out, err))
+    for descriptor in (stdin, out, err):
+        os.close(descriptor)  # whoever reads from the program waits for the end of these
+    os.write(told, f"{pid}\n".encode())
     _, status = os.waitpid(pid, 0)
-    os.write(done, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    with suppress(BrokenPipeError):
+        os.write(told, f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 
-def _become(program: str, order: Mapping[str, Any], manifest: Any, out: int, err: int) -> None:
-    """Be the command, and end as an interpreter does."""
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    os.close(out)
-    os.close(err)
+def _become(order: Mapping[str, Any], manifest: Any, dbt: socket.socket | None, streams: Sequence[int]) -> None:
+    """Be the program, and end as an interpreter does."""
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     os.environ.clear()
     os.environ.update(order["environment"])
     time.tzset()
     os.chdir(order["cwd"])
+    program = order["program"]
     sys.argv = [str(Path(sys.executable).parent / program), *order["arguments"]]
     sys.path[0] = str(Path(sys.executable).parent)  # where the installed script is, not the tests' directory
     code: object = 1
     try:
-        if program == "dbt":
-            from dbt.cli.main import cli
-
-            cli(prog_name=program, obj={"manifest": manifest})
-        else:
-            from tradehouse.main import main
-
-            main(prog_name=program)
+        _call(program, manifest, dbt)
     except SystemExit as end:
         code = end.code
     except BaseException:
@@ -182,7 +231,7 @@ def _become(program: str, order: Mapping[str, Any], manifest: Any, out: int, err
     if isinstance(code, str):
         print(code, file=sys.stderr)
         code = 1
-    with contextlib.suppress(Exception):
+    with suppress(Exception):
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     sys.stdout.flush()
@@ -190,5 +239,27 @@ def _become(program: str, order: Mapping[str, Any], manifest: Any, out: int, err
     os._exit(int(code or 0))  # type: ignore[call-overload]
 
 
+def _call(program: str, manifest: Any, dbt: socket.socket | None) -> None:
+    """The program's main function, which ends by `SystemExit`."""
+    if program == "dbt":
+        from dbt.cli.main import cli
+
+        cli(prog_name=program, obj={"manifest": manifest})
+    elif program == "dbt_process":
+        from extract.dbt_process import main as dbt_process
+
+        os.setsid()
+        dbt_process()
+        sys.exit()
+    else:
+        from extract import dbt_runner
+        from tradehouse.main import main
+
+        assert dbt is not None
+        vars(dbt_runner)["subprocess"] = SimpleNamespace(Popen=partial(ForkedDbt, dbt), PIPE=subprocess.PIPE)
+        main(prog_name=program)
+
+
 if __name__ == "__main__":
-    _serve(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))
+    own, *of_dbt = (socket.socket(fileno=int(number)) for number in sys.argv[2:])
+    _serve(sys.argv[1], own, *of_dbt)

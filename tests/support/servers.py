@@ -100,7 +100,7 @@ def _make_debian_cluster(directory: Path, binaries: Path, more_settings: str) ->
     with (data / "postgresql.conf").open("a") as settings:
         settings.write(
             "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nssl = on\n"
-            "timezone = 'America/New_York'\nfsync = off\n" + more_settings
+            "timezone = 'America/New_York'\nfsync = off\nfull_page_writes = off\n" + more_settings
         )
     (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 scram-sha-256\n")
 
