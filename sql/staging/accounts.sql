@@ -1,4 +1,4 @@
--- MT5 accounts: the register, the replies of the API, and the result of each poll.
+-- MT5 accounts: the register, and the replies of the API.
 
 -- The accounts to poll: written by `tradehouse accounts`, or by another program that knows the customers.
 create table if not exists accounts.registered_accounts (
@@ -162,38 +162,3 @@ create index if not exists mt5_history_extracted_at on staging.mt5_history (extr
 create index if not exists mt5_history_position_key on staging.mt5_history (account_id, position_key);
 create index if not exists mt5_history_landed_at on staging.mt5_history (account_id, landed_at);
 drop index if exists staging.mt5_history_position_ticket;
-
--- The result of each account in each run.
-create table if not exists staging.mt5_sync_results (
-    run_id bigint not null,
-    account_id text not null,
-    sync_type text not null,
-    started_at timestamptz not null,
-    completed_at timestamptz not null,
-    status text not null,
-    trades_synced integer not null,
-    error_message text,
-    extracted_at timestamptz not null,
-    primary key (account_id, run_id)
-);
--- the run's id in logs and summaries
-alter table staging.mt5_sync_results add column if not exists execution_id uuid;
-create index if not exists mt5_sync_results_extracted_at on staging.mt5_sync_results (extracted_at);
-create index if not exists mt5_sync_results_started_at on staging.mt5_sync_results (started_at);
-
--- Where an account's next poll begins; written in the same transaction as the rows. To read an account's history again
--- from the start, delete its row.
-create table if not exists staging.mt5_account_marks (
-    account_id text primary key,
-    attempted_at timestamptz not null,
-    history_until timestamptz
-);
-alter table staging.mt5_account_marks
-    -- the batch of the newest complete list of positions
-    add column if not exists listed_at timestamptz,
-    -- the broker's clock with which the account's rows were computed last
-    add column if not exists server_utc_offset text,
-    -- a history that was not read to its end: what was asked for, and how many of its rows have been read
-    add column if not exists history_from timestamptz,
-    add column if not exists history_to timestamptz,
-    add column if not exists history_offset integer;

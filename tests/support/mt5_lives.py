@@ -78,12 +78,13 @@ class Life:
         if self.held and self.draw.random() < 0.2:  # re-opened with its swap charged: another ticket
             self.draw.choice(list(self.held.values())).ticket = self.number()
 
-    def late(self, of: Held) -> int:
+    def late(self, of: Held | None = None) -> int:
         """The sync from which on a row shows. It is late only where somebody can know that it is missing.
 
-        That is, of a position that a list had; where only finished trades tell of it, had whole, and none was added to.
+        That is, of a position that a list had. Where finished trades tell of it, and of what was paid, the balance of a
+        sync before will do: from the second sync on.
         """
-        noticed = of.was_listed if self.shape == "deals" else of.was_listed_whole and not self.netting
+        noticed = of.was_listed if of and self.shape == "deals" else self.sync > 0
         return self.sync + (self.draw.randint(0, LATEST) if noticed else 0)
 
     def open(self) -> None:
@@ -133,11 +134,12 @@ class Life:
         """Pay in or out, or get a credit, which the balance does not have."""
         amount = self.money() * 10
         kind = self.draw.choice(["balance", 2, "DEAL_TYPE_CORRECTION", "credit", 3])
-        if kind not in ("credit", 3):
+        is_credit = kind in ("credit", 3)  # which nobody would miss
+        if not is_credit:
             self.balance += amount
             self.moved += amount
         row = operation(self.number(), float(amount), self.clock, type=kind, symbol=self.draw.choice([None, ""]))
-        self.rows.append((self.sync, row))
+        self.rows.append((self.sync if is_credit else self.late(), row))
 
     def traded(self, held: Held, entry: int, lots: Decimal, profit: Decimal, closed: Decimal | None = None) -> None:
         """Book a deal, and add the row that the service has of it."""

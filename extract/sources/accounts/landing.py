@@ -155,7 +155,7 @@ def _reject_key(kind: str, key: str) -> str:
 
 
 def _move_marks(batch: Batch, results: Sequence[AccountResult]) -> None:
-    """Store when each account was asked, and how far its history and its list of positions have been read.
+    """Store when each account was asked, and how far its balance, its positions and its history have been read.
 
     An account whose time ran out was asked, too: it does not head the next run. A failed history moves no mark. One
     that ended early is gone on with, and moves the mark at its end, unless it had rejects: their rows are asked for
@@ -174,6 +174,7 @@ def _move_marks(batch: Batch, results: Sequence[AccountResult]) -> None:
                 part.until - CLOCKS_APART if part and is_read else None,
                 bool(part and part.began),
                 landed and positions.error is None,
+                landed and bool(each.listings["info"].items),
                 landed and part is not None and not (history.failure and part.offset == part.began == 0),
                 *((part.since, part.until, part.offset) if part and goes_on else (None, None, None)),
             )
@@ -184,6 +185,7 @@ def _move_marks(batch: Batch, results: Sequence[AccountResult]) -> None:
         "history_until": "timestamptz",
         "is_rest": "boolean",
         "is_list": "boolean",
+        "is_info": "boolean",
         "is_asked": "boolean",
         "history_from": "timestamptz",
         "history_to": "timestamptz",
@@ -192,16 +194,18 @@ def _move_marks(batch: Batch, results: Sequence[AccountResult]) -> None:
     batch.copy("mt5_marks", columns, rows)
     batch.execute(
         "insert into staging.mt5_account_marks as known (account_id, attempted_at, history_until, listed_at,"
-        " server_utc_offset, history_from, history_to, history_offset)"
+        " balance_at, server_utc_offset, history_from, history_to, history_offset)"
         " select mark.account_id, mark.attempted_at, case when not (mark.is_rest and exists (select from"
         f" ops.rejected_rows as reject where reject.source = {literal(SOURCE)} and reject.entity = mark.account_id"
         " and reject.row_key like 'history %' and reject.resolved_at is null)) then mark.history_until end,"
-        f" case when mark.is_list then {batch.stamp} end, account.server_utc_offset,"
+        f" case when mark.is_list then {batch.stamp} end, case when mark.is_info then mark.attempted_at end,"
+        " account.server_utc_offset,"
         " mark.history_from, mark.history_to, mark.history_offset"
         " from mt5_marks as mark left join accounts.registered_accounts as account on account.id = mark.account_id"
         " on conflict (account_id) do update set attempted_at = excluded.attempted_at,"
         " history_until = coalesce(excluded.history_until, known.history_until),"
         " listed_at = coalesce(excluded.listed_at, known.listed_at),"
+        " balance_at = coalesce(excluded.balance_at, known.balance_at),"
         " server_utc_offset = excluded.server_utc_offset"
     )
     batch.execute(

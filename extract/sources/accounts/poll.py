@@ -33,7 +33,8 @@ class Due:
 
     Attributes:
         history_until: when its history was last read to its end; None if never.
-        missing_since: since when something is missing in it: a position is gone, or smaller, and no row says how.
+        missing_since: since when something is missing in it: a position is gone, or smaller, or the balance moved, and
+            no row says how.
         unfinished: the history that the last read did not bring to its end.
     """
 

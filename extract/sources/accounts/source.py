@@ -14,11 +14,10 @@ from extract.run import RunContext
 from extract.settings import Project, Settings, load
 from extract.source import Reading, Source
 from extract.sources.accounts.client import AccountClient
-from extract.sources.accounts.items import HistoryPart
+from extract.sources.accounts.due import accounts_in_turn
 from extract.sources.accounts.landing import SOURCE, land, prune
-from extract.sources.accounts.poll import FIRST_HISTORY, AccountResult, Due, polled
+from extract.sources.accounts.poll import AccountResult, polled
 from extract.sources.accounts.settings import AccountsSettings
-from extract.warehouse import Connection, value
 
 LARGE_AT_ONCE = 2
 """How many large replies are in memory at once; each may take 100 MB until its items are sorted."""
@@ -122,7 +121,7 @@ class AccountsSource(Source[AccountsReading]):
         reading = AccountsReading(execution_id=str(uuid4()))
         if run.record.tidies:  # before the refresh, so that the tables match what is kept
             prune(run.connection)
-        accounts = _accounts_in_turn(run.connection)
+        accounts = accounts_in_turn(run.connection)
         budget = self._settings.mt5_sync_budget_seconds
         http, client = open_client(self._settings, run.stop)
         with http:
@@ -149,42 +148,6 @@ class AccountsSource(Source[AccountsReading]):
     def stale_models(self, _: AccountsReading) -> Sequence[str] | None:
         """All of them: the register may have changed, too."""
         return None
-
-
-def _accounts_in_turn(connection: Connection) -> dict[str, Due]:
-    """Active accounts, longest not tried first, each with what is due of its history.
-
-    Something is missing in a history where the trades say so: their positions are gone, or smaller, by volume that no
-    row has closed; or deals closed what none has opened.
-    """
-    has_trades = value(
-        connection,
-        "select exists (select from pg_attribute where attrelid = to_regclass('accounts.trades')"
-        " and attname = 'missing_opening' and not attisdropped)",
-    )
-    missing = (
-        "select trade.account_id, min(case when trade.missing_volume > 0"
-        " then least(position.shrunk_after, case when trade.missing_opening > 0 or position.shrunk_after is null"
-        " then trade.open_time end) else trade.open_time end) as since"
-        " from accounts.trades as trade left join staging.mt5_positions as position"
-        " on position.account_id = trade.account_id and position.ticket = trade.ticket"
-        " where (trade.missing_volume > 0 or trade.missing_opening > 0"
-        f" and trade.open_time > now() - interval '{FIRST_HISTORY.days} days') group by trade.account_id"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "select account.id, mark.history_until, missing.since,"
-            " mark.history_from, mark.history_to, mark.history_offset"
-            " from accounts.registered_accounts as account"
-            " left join staging.mt5_account_marks as mark on mark.account_id = account.id"
-            f" left join ({missing if has_trades else 'select null::text as account_id, null::timestamptz as since'})"
-            " as missing on missing.account_id = account.id"
-            " where account.is_active order by mark.attempted_at nulls first, account.created_at, account.id"
-        )
-        return {
-            account: Due(until, since, HistoryPart(first, last, offset) if offset else None)
-            for account, until, since, first, last, offset in cursor.fetchall()
-        }
 
 
 SETTINGS = AccountsSettings

@@ -275,7 +275,7 @@ def test_performance_and_equity(accounts_world: AccountsWorld) -> None:
         **{"account_id": "a", "trades": 3, "winning_trades": 2, "losing_trades": 1, "win_rate_pct": 66.67},
         **{"gross_profit": 400.0, "gross_loss": 500.0, "profit_factor": 0.8, "net_profit": -100.0},
         **{"deposits": 1900.0, "withdrawals": 800.0, "growth_pct": float(100 * growth), "balance": 1000.0},
-        **{"max_drawdown": 500.0, "max_drawdown_pct": 25.0},
+        **{"max_drawdown": 500.0, "max_drawdown_pct": 25.0, "opening_balance": 0.0},
     }
     world.poll()
     world.fake.account("a", info(900))

@@ -83,11 +83,14 @@ def _compare(world: AccountsWorld, life: Life) -> None:
 
 
 def _let_a_day_pass(world: AccountsWorld, today: int) -> None:
-    """Date what the last sync wrote about how far it had read to the day it was of."""
+    """Date what the last sync wrote to the day it was of."""
     day = datetime.fromtimestamp(today, timezone.utc).isoformat()
     recent = "> now() - interval '1 hour'"
     world.execute(
-        f"update staging.mt5_account_marks set history_until = '{day}' where history_until {recent};"
-        f"update staging.mt5_positions set shrunk_after = '{day}'::timestamptz - interval '1 day'"
+        "".join(
+            f"update staging.mt5_account_marks set {column} = '{day}' where {column} {recent};"
+            for column in ("history_until", "attempted_at", "balance_at", "explained_at")
+        )
+        + f"update staging.mt5_positions set shrunk_after = '{day}'::timestamptz - interval '1 day'"
         f" where shrunk_after {recent}"
     )

@@ -72,6 +72,14 @@ events as (
     inner join operations on changed.account_id = operations.account_id
 ),
 
+known as (
+    select
+        account_id,
+        sum(amount) as amount
+    from events
+    group by account_id
+),
+
 curve as (
     select
         events.*,
@@ -150,8 +158,11 @@ final as (
         case when info.balance is not null and coalesce(sums.has_growth, true)
             then round((100 * (1 - exp(-coalesce(sums.fall, 0))))::numeric, 4) end as max_drawdown_pct,
         info.balance,
-        coalesce(sums.synced_at, info.extracted_at, '-infinity') as synced_at
+        coalesce(sums.synced_at, info.extracted_at, '-infinity') as synced_at,
+        -- doubles of the API's program may have been added up
+        round(info.balance - coalesce(known.amount, 0), 8) as opening_balance
     from changed
+    left join known on changed.account_id = known.account_id
     left join sums on changed.account_id = sums.account_id
     left join info on changed.account_id = info.account_id
 )
