@@ -69,17 +69,24 @@ def test_a_close_while_it_is_polled(accounts_world: AccountsWorld) -> None:
     assert world.statuses("a")["2"] == "open"
 
 
-def test_nothing_lands_without_the_lock(accounts_world: AccountsWorld) -> None:
-    """The run's connection holds the lock: when it is lost, what was read does not land over another one."""
-    world = accounts_world
-    world.register("a")
-    world.fake.account("a", info(5), [position(1)], [])
+def test_nothing_lands_after_the_lock_is_lost(accounts_world: AccountsWorld) -> None:
+    """The connection of a run holds its lock. If both are lost in the middle, the rest does not land by another one."""
+    world, names = accounts_world, [f"{number:02d}" for number in range(12)]
+    world.register(*names)
+    for name in names:
+        world.fake.account(name, info(5), [], [])
     world.poll()
-    world.fake.account("a", info(7))
-    world.fake.requests()
-    world.fake.treat("a", delay=2)
+    for name in names:
+        world.fake.account(name, info(7))
+    for name in names[10:]:  # the second batch
+        world.fake.treat(name, delay=3)
+    landed = "select array_agg(account_id order by account_id) from staging.mt5_account_info where payload @> '{0}'"
+    results = "select max(run_id), count(*) from staging.mt5_sync_results where account_id >= '10'"
+    marks = "select attempted_at, history_until, balance_at from staging.mt5_account_marks where account_id >= '10'"
+    before = world.query(results), world.query(marks)
     process = world.start("accounts", "sync")
-    while not world.fake.requests():
+    while world.query(landed.format('{"balance": 7}')) != [(names[:10],)]:
+        assert process.poll() is None
         time.sleep(0.02)
     [(ended,)] = world.query(
         "select pg_terminate_backend(pid, 5000) from pg_locks join pg_stat_activity using (pid)"
@@ -89,9 +96,14 @@ def test_nothing_lands_without_the_lock(accounts_world: AccountsWorld) -> None:
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 2, printed
     assert "Traceback" not in printed
-    assert world.query("select payload ->> 'balance' from staging.mt5_account_info") == [("5.0",)] or world.query(
-        "select (payload ->> 'balance')::int from staging.mt5_account_info"
-    ) == [(5,)]
+    assert world.query(landed.format('{"balance": 5}')) == [(names[10:],)]
+    assert (world.query(results), world.query(marks)) == before
+    balances = "select distinct balance from accounts.trading_accounts"
+    assert world.query(balances) == [(5,)], "nor have the tables been refreshed"
+    for name in names[10:]:
+        world.fake.treat(name)
+    world.poll()
+    assert world.query(balances) == [(7,)]
 
 
 def test_row_level_security(accounts_world: AccountsWorld) -> None:
