@@ -13,11 +13,13 @@ from tests.support.fake_mt5 import info, iso, position, trade
 from tests.support.mt5_items import deal, operation
 
 pytestmark = pytest.mark.only_on("embedded")
+both_servers = pytest.mark.only_on("embedded", "debian")
 
 IN, OUT, INOUT, OUT_BY = range(4)
 BUY, SELL = 0, 1
 
 
+@both_servers
 def test_what_a_history_may_hold(accounts_world: AccountsWorld) -> None:
     """Each account sends another shape; one sync reads all of them."""
     world, now = accounts_world, int(time.time())
@@ -212,6 +214,7 @@ def test_deals_without_a_list_of_positions(accounts_world: AccountsWorld) -> Non
     assert world.statuses("a") == {"5": "closed"}
 
 
+@both_servers
 def test_the_brokers_clock(accounts_world: AccountsWorld) -> None:
     world = accounts_world
     for account, clock in (("sent", None), ("offset", "+03:00"), ("zone", "EET")):
@@ -254,6 +257,7 @@ def _full_refresh_changes_nothing(world: AccountsWorld) -> None:
     assert [world.query(query) for query in state] == before
 
 
+@both_servers
 def test_performance_and_equity(accounts_world: AccountsWorld) -> None:
     world, now = accounts_world, time.time()
     world.register("a")
@@ -284,8 +288,9 @@ def test_performance_and_equity(accounts_world: AccountsWorld) -> None:
     # rows of one day, 95 days ago: the last one stays
     world.execute(
         "insert into accounts.equity (account_id, recorded_at, balance, synced_at)"
-        " select 'a', day + hour, 1, day + hour from (select date_trunc('day', now(), 'UTC') - interval '95 days')"
-        " as old (day), unnest(array[interval '1 hour', '5 hours', '23 hours']) as hour"
+        " select 'a', day + hour, 1, day + hour"
+        " from (select date_trunc('day', now(), 'UTC') - 95 * interval '24 hours') as old (day),"
+        " unnest(array[interval '1 hour', '5 hours', '23 hours']) as hour"
     )
     world.poll()
     assert world.query(

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.only_on("embedded")
 DAY = 86_400.0
 
 
+@pytest.mark.only_on("embedded", "debian")
 def test_a_deposit_two_days_late_is_asked_for(accounts_world: AccountsWorld) -> None:
     """Once in an hour, from when the balance was last explained; an account that lacks nothing is asked as ever."""
     world = accounts_world

@@ -11,12 +11,13 @@ import pytest
 from tests.support.accounts_world import AccountsWorld
 from tests.support.mt5_lives import LATEST, Life, lives
 
-pytestmark = pytest.mark.only_on("embedded")
-
 SYNCS, STEPS, DAYS = 12, 4, 20
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    "seed",
+    [pytest.param(1, marks=pytest.mark.only_on("embedded")), pytest.param(2, marks=pytest.mark.only_on("debian"))],
+)
 def test_profit_and_operations_are_what_the_balance_changed_by(accounts_world: AccountsWorld, seed: int) -> None:
     world = accounts_world
     start = int(time.time()) - DAYS * 86_400

@@ -6,12 +6,8 @@ import time
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from tests.support.accounts_world import AccountsWorld
 from tests.support.fake_mt5 import info, position, trade
-
-pytestmark = pytest.mark.only_on("embedded")
 
 RECENT_RUNS = """
     select log.account_id, account.login_number, account.broker_name, log.status, log.trades_synced, log.duration_ms,

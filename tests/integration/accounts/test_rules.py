@@ -12,10 +12,12 @@ from tests.support.accounts_world import AccountsWorld
 from tests.support.fake_mt5 import info, position, trade
 
 pytestmark = pytest.mark.only_on("embedded")
+both_servers = pytest.mark.only_on("embedded", "debian")
 
 RLS = Path(__file__).resolve().parents[3] / "sql" / "row_level_security.sql"
 
 
+@both_servers
 def test_counts_of_failures(accounts_world: AccountsWorld) -> None:
     """A partial sync ends the streak; the views count 24 hours; results are kept for 30 days."""
     world = accounts_world
@@ -106,6 +108,7 @@ def test_nothing_lands_after_the_lock_is_lost(accounts_world: AccountsWorld) -> 
     assert world.query(balances) == [(7,)]
 
 
+@both_servers
 def test_row_level_security(accounts_world: AccountsWorld) -> None:
     """The file as it stands: customers see their rows, staff sees all, and a table that is made anew is protected."""
     world = accounts_world
