@@ -43,11 +43,12 @@ class AccountsWorld(RestWorld[FakeMt5]):
         """Register accounts, in this order, without the command for each."""
         if self.query("select to_regclass('accounts.registered_accounts') is null") == [(True,)]:
             self.accounts("list")
-        for number, account in enumerate(accounts):
-            self.execute(
-                "insert into accounts.registered_accounts (id, created_at)"
-                f" values ('{account}', now() + {number} * interval '1 millisecond')"
-            )
+        names = ", ".join(f"'{account}'" for account in accounts)
+        self.execute(
+            "insert into accounts.registered_accounts (id, created_at)"
+            " select id, now() + number * interval '1 millisecond'"
+            f" from unnest(array[{names}]::text[]) with ordinality as given (id, number)"
+        )
 
     def trades(self, account: str) -> dict[str, dict[str, Any]]:
         """Ticket -> the account's trade, without its stamp."""
