@@ -143,16 +143,20 @@ begin
             add column opened_volume numeric,
             -- the newest list before its volume became smaller for the first time: parts were closed after it
             add column shrunk_after timestamptz;
-        update staging.mt5_positions as known
+        alter table staging.mt5_positions drop constraint mt5_positions_pkey;
+        update staging.mt5_positions
         set opened_volume = (payload ->> 'volume')::numeric,
-            ticket = case
-                when exists (
-                    select from staging.mt5_positions as other
-                    where other.account_id = known.account_id and other.ticket <> known.ticket
-                        and known.payload ->> 'identifier' in (other.ticket, other.payload ->> 'identifier')
-                ) then ticket
-                else coalesce(nullif(payload ->> 'identifier', '0'), ticket)
-            end;
+            ticket = coalesce(
+                substring(payload ->> 'identifier' from '^0*[1-9][0-9]*$'),
+                substring(payload ->> 'position_id' from '^0*[1-9][0-9]*$'),
+                ticket
+            );
+        -- of a position that was under several tickets, the newest row
+        delete from staging.mt5_positions as known
+        using staging.mt5_positions as newer
+        where newer.account_id = known.account_id and newer.ticket = known.ticket
+            and (newer.is_listed, newer.extracted_at, newer.ctid) > (known.is_listed, known.extracted_at, known.ctid);
+        alter table staging.mt5_positions add primary key (account_id, ticket);
     end if;
 end
 $$;
