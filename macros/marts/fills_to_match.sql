@@ -63,6 +63,7 @@ scales as materialized (
         orders_to_compute.symbol,
         exits_of_order.bot_id,
         exits_of_order.side,
+        case exits_of_order.side when 'Buy' then 'Sell' else 'Buy' end as opening_side,
         min(exits_of_order.closed_from) as scale_start
     from orders_to_compute
     cross join lateral (
@@ -98,7 +99,7 @@ opening_fills as (
             and fills.category = scales.category
             and fills.symbol = scales.symbol
             and fills.opened_by = scales.bot_id
-            and fills.side <> scales.side
+            and fills.side = scales.opening_side
             and fills.opened_from >= coalesce(
                 (
                     select max(earlier.opened_from)
@@ -107,7 +108,7 @@ opening_fills as (
                         and earlier.category = scales.category
                         and earlier.symbol = scales.symbol
                         and earlier.opened_by = scales.bot_id
-                        and earlier.side <> scales.side
+                        and earlier.side = scales.opening_side
                         and earlier.opened_from <= scales.scale_start
                 ),
                 0

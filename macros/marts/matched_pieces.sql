@@ -20,13 +20,12 @@
         case when entries.kind = 'moved' then coalesce(exits.price, entries.price, 0) else entries.price end as entry_price,
         entries.exec_time as entry_time,
         entries.reason as entry_reason,
-        case when entries.opened_by = entries.bot_id then entries.attributed_by else 'no_position' end
-            as entry_attributed_by,
+        entries.attributed_by as entry_attributed_by,
         {{ fee_share(
             'entries.commission',
             'entries.quantity',
-            'entries.closed + entries.unmatched + spans.starts_at - entries.opened_from',
-            'entries.closed + entries.unmatched + spans.ends_at - entries.opened_from',
+            'entries.before_scale + spans.starts_at',
+            'entries.before_scale + spans.ends_at',
         ) }} as entry_commission,
         exits.order_id as exit_order_id,
         exits.client_order_id as exit_client_order_id,
@@ -42,8 +41,8 @@
         {{ fee_share(
             'exits.commission',
             'exits.quantity',
-            'spans.starts_at - exits.closed_from',
-            'spans.ends_at - exits.closed_from',
+            'spans.starts_at - exits.starts_at',
+            'spans.ends_at - exits.starts_at',
         ) }} as exit_commission,
         greatest(entries.extracted_at, exits.extracted_at) as extracted_at,
         exits.settled_at

@@ -8,10 +8,33 @@
 
     It is planned without nested loops, as completed_trades is.
 #}
+{% set typed = [
+    'order_id',
+    'client_order_id',
+    'side',
+    'price',
+    'quantity',
+    'commission',
+    'exec_type',
+    'kind',
+    'linked_bot',
+    'reason',
+    'only_closes',
+    'exchange_closed',
+    'unpriced_fee',
+    'fee_currency',
+] %}
 with
 
+executions as (
+    select
+        *,
+        closed_size as exchange_closed
+    from {{ ref('stg_bybit__executions') }}
+),
+
 {% if is_incremental() %}
-{{ places_since_change(executions=ref('stg_bybit__executions'), fills=this) }},
+{{ places_since_change(executions='executions', fills=this, typed=typed) }},
 {% else %}
 places as (
     select
@@ -19,7 +42,7 @@ places as (
         false as is_void,
         extracted_at as placed_at,
         null::jsonb as opening_book
-    from {{ ref('stg_bybit__executions') }}
+    from executions
     where kind in ('fill', 'moved')
 ),
 {% endif %}
@@ -31,7 +54,7 @@ steps as (
             opening_book,
             linked_bot,
             case when is_void then 0 when side = 'Buy' then quantity else -quantity end,
-            closed_size,
+            exchange_closed,
             coalesce(only_closes, false),
             category in ('linear', 'inverse')
         ) over in_turn as step,
@@ -59,6 +82,7 @@ final as (
         kind,
         linked_bot,
         reason,
+        only_closes,
         (step).bot_id as bot_id,
         (step).attributed_by as attributed_by,
         (step).closed as closed,
@@ -68,7 +92,7 @@ final as (
         (step).opened_from as opened_from,
         (step).opened_by as opened_by,
         (step).position_mode as position_mode,
-        closed_size as exchange_closed,
+        exchange_closed,
         (step).account_closed as account_closed,
         unpriced_fee,
         fee_currency,

@@ -30,23 +30,40 @@ closing_fills as (
 ),
 {% endif %}
 
+-- column by column: the fills also carry the book, which would make sorting them twice as dear
 entries as (
     select
-        *,
+        account_uid,
+        category,
+        symbol,
         opened_by as holder,
-        greatest(opened_from, scale_start) as starts_at,
         case side when 'Buy' then 'long' else 'short' end as position_side,
-        row_number() over (order by symbol, category, account_uid, opened_by, side, opened_from) as entry_number
+        greatest(opened_from, scale_start) as starts_at,
+        row_number() over (order by symbol, category, account_uid, opened_by, side, opened_from) as entry_number,
+        order_id,
+        client_order_id,
+        side,
+        kind,
+        price,
+        exec_time,
+        reason,
+        case when opened_by = bot_id then attributed_by else 'no_position' end as attributed_by,
+        commission,
+        quantity,
+        quantity - opened - opened_from as before_scale,
+        extracted_at
     from opening_fills
 ),
 
 exits as (
     select
-        *,
+        account_uid,
+        category,
+        symbol,
         bot_id as holder,
+        case side when 'Sell' then 'long' else 'short' end as position_side,
         closed_from as starts_at,
         closed_from + closed as ends_at,
-        case side when 'Sell' then 'long' else 'short' end as position_side,
         row_number() over (
             order by
                 symbol,
@@ -55,7 +72,21 @@ exits as (
                 bot_id,
                 case side when 'Sell' then 'long' else 'short' end,
                 closed_from
-        ) as exit_number
+        ) as exit_number,
+        order_id,
+        client_order_id,
+        side,
+        kind,
+        price,
+        exec_time,
+        reason,
+        attributed_by,
+        position_mode,
+        commission,
+        quantity,
+        extracted_at,
+        settled_at,
+        is_to_compute
     from closing_fills
 ),
 
@@ -118,7 +149,8 @@ pairs as (
         max(extracted_at) as synced_at,
         max(settled_at) as settled_at
     from pieces
-    group by account_uid, category, symbol, holder, entry_order_id, exit_order_id
+    -- the column with the most values first: a sort compares little else
+    group by exit_order_id, entry_order_id, holder, symbol, category, account_uid
 ),
 
 trades as (
@@ -174,16 +206,22 @@ select * from trades
 {% if is_incremental() %}
 union all
 select
-        {{ tombstone({'trade_id': 'so_far.trade_id'}) }}
-from {{ this }} as so_far
-inner join orders_to_compute
-    on so_far.account_uid = orders_to_compute.account_uid
-        and so_far.category = orders_to_compute.category
-        and so_far.symbol = orders_to_compute.symbol
-        and so_far.exit_order_id = orders_to_compute.order_id
-where not exists (
-    select
+        {{ tombstone({'trade_id': 'gone.trade_id'}) }}
+from (
+    select so_far.trade_id
+    from orders_to_compute
+    cross join lateral (
+        select known.trade_id
+        from {{ this }} as known
+        where known.account_uid = orders_to_compute.account_uid
+            and known.category = orders_to_compute.category
+            and known.symbol = orders_to_compute.symbol
+            and known.exit_order_id = orders_to_compute.order_id
+        offset 0
+    ) as so_far
+    -- not a join: Postgres would make room for as many trades as it guesses
+    except
+    select trade_id
     from trades
-    where trades.trade_id = so_far.trade_id
-)
+) as gone
 {% endif %}
