@@ -42,15 +42,16 @@ def weeks_read(connection: Connection, account_uid: str, category: str) -> dict[
         return {start.astimezone(timezone.utc): until.astimezone(timezone.utc) for start, until in cursor.fetchall()}
 
 
-def adopt_nameless(run: Run, account_uid: str) -> None:
-    """Give the account what landed before accounts had names."""
+def adopt_nameless(run: Run, account_uid: str) -> int:
+    """Give the account what landed before accounts had names; return how many executions those are."""
     with run.connection.cursor() as cursor:
         cursor.execute(
-            "select exists (select from staging.bybit_executions where account_uid = '')"
-            " or exists (select from staging.bybit_windows where account_uid = '')"
+            "select (select count(*) from staging.bybit_executions where account_uid = ''),"
+            " exists (select from staging.bybit_windows where account_uid = '')"
         )
-        if cursor.fetchone() != (True,):
-            return
+        executions, has_windows = cursor.fetchone() or (0, False)
+        if not executions and not has_windows:
+            return 0
     with landing(run) as batch:
         name = literal(account_uid)
         batch.execute(
@@ -58,6 +59,7 @@ def adopt_nameless(run: Run, account_uid: str) -> None:
             " where account_uid = ''"
         )
         batch.execute(f"update staging.bybit_windows set account_uid = {name} where account_uid = ''")
+    return int(executions)
 
 
 def note_bot(run: Run, bot: str | None, trades: int = 0) -> None:

@@ -107,7 +107,9 @@ class BybitSource(Source[BybitReading]):
         with http:
             try:
                 uid = bybit.account_uid()
-                adopt_nameless(run.record, uid)
+                # the first, also where its key fails today: another one's trades would stay another one's
+                if account is self._accounts[0] and (nameless := adopt_nameless(run.record, uid)):
+                    reading.notes.append(f"{nameless:,} executions that named no account are now of account {uid}")
                 windows = self._windows(run.connection, account, uid, reading)
                 for number, window in enumerate(windows):
                     label = account.label(window.category)

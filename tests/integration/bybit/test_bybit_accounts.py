@@ -113,6 +113,22 @@ def test_fees_in_a_third_coin_are_priced_by_day(bybit_world: BybitWorld) -> None
     assert "fees of 6 ODD not in PnL" in world.bybit("stats")
 
 
+def test_what_has_no_account_yet_becomes_the_first_ones(bybit_world: BybitWorld) -> None:
+    world = bybit_world
+    world.fake.add(bought_and_sold("old", 10))
+    world.backfill()
+    world.execute(
+        "update staging.bybit_executions set account_uid = ''; update staging.bybit_windows set account_uid = '';"
+    )
+    world.settings |= TWO | {"BYBIT_MAIN_API_KEY": "wrong"}
+    assert "named no account" not in world.backfill(code=1)
+    assert world.query("select distinct account_uid from staging.bybit_executions") == [("",)]
+    world.settings |= TWO
+    assert f"2 executions that named no account are now of account {UID}" in world.backfill()
+    assert world.query("select distinct account_uid from staging.bybit_executions") == [(str(UID),)]
+    assert "named no account" not in world.backfill()
+
+
 def test_bots_that_others_register_stay(bybit_world: BybitWorld) -> None:
     world = bybit_world
     world.execute(

@@ -6,7 +6,7 @@
     has changed, and what is built from the fills has to be built again from there. An execution that has left its place
     leaves a void row there, which does nothing but carry that on.
 
-    It is planned without nested loops, as completed_trades is.
+    It is planned without nested loops, and without a cache of what `lateral` has looked up.
 #}
 {% set typed = [
     'order_id',
