@@ -39,6 +39,8 @@ LIBRARIES = {
     "dbt": ("dbt.cli.main", "dbt.adapters.postgres"),
 }
 LONGEST_ORDER = 1 << 17
+DATABASE = "tradehouse_test"
+"""The name of the tests' database: one for all, for dbt parses the project again when its profile changes."""
 # These decide how the interpreter itself starts, so such a command needs one of its own.
 OF_THE_INTERPRETER = ("PYTHON", "LANG", "LC_", "LD_")
 
@@ -174,9 +176,10 @@ def _serve(program: str, control: socket.socket, dbt: socket.socket | None = Non
 
 
 def _is_usual_dbt(order: Mapping[str, Any]) -> bool:
-    """Whether it is for dbt's process on the project of the repository."""
-    project = order["environment"].get("DBT_PROJECT_DIR")
-    return bool(order["program"] == "dbt_process" and project == str(ROOT / "dbt_project"))
+    """Whether it is for dbt's process on the project of the repository and a database of the usual name."""
+    environment = order["environment"]
+    usual = {"DBT_PROJECT_DIR": str(ROOT / "dbt_project"), "PGDATABASE": DATABASE}
+    return bool(order["program"] == "dbt_process" and usual.items() <= environment.items())
 
 
 def _parse(order: Mapping[str, Any]) -> Any:

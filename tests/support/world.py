@@ -16,11 +16,11 @@ import psycopg2
 import psycopg2.extensions
 
 from tests.support.collector import Collector
+from tests.support.launcher import DATABASE as DATABASE
 from tests.support.launcher import can_fork, launcher
 from tests.support.oracle import differences, expected_tables
 
 ROOT = Path(__file__).resolve().parents[2]
-DATABASE = "tradehouse_test"
 TIMEOUT = 300
 TRADEHOUSE = Path(sys.executable).parent / "tradehouse"
 
