@@ -80,7 +80,11 @@ class UpstoxWorld(RestWorld[FakeUpstox]):
 
 
 def fill(fake: FakeUpstox, first: date) -> None:
-    """Two indices, and two shares with a future each, all traded from a day on."""
+    """Two indices, and two shares with a future each, all traded from a day on.
+
+    Today is a holiday, for from 09:15 on a weekday each run asks for its minutes.
+    """
+    fake.calendar([{"date": str(today()), "closed_exchanges": ["NSE", "BSE"], "open_exchanges": []}])
     until = today() + timedelta(days=30)
     futures = [contract(1000 + n, each, until, "FUT") for n, each in enumerate((RELIANCE, TCS))]
     fake.master("NSE", [NIFTY, RELIANCE, TCS, *futures])
