@@ -25,12 +25,15 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back); max-width: 84rem; margin: 2rem auto;
   padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } p { color: var(--soft); }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.85rem; }
-th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; } td.text, th.text { text-align: left; }
-.up { color: var(--up); } .down { color: var(--down); } svg { width: 100%; height: auto; }
+.scroll { overflow-x: auto; } table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums; font-size: 0.85rem; }
+th, td { padding: 0.25rem 0.32rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--back); } td.text, th.text { text-align: left; }
+.up { color: var(--up); } .down { color: var(--down); } svg { width: 100%; height: auto; overflow: visible; }
 .equity { fill: none; stroke: var(--up); stroke-width: 1.6; } .drawdown { fill: var(--down); opacity: 0.35; }
 .zero { stroke: var(--line); } svg text { fill: var(--soft); font-size: 11px; }
+svg text { paint-order: stroke; stroke: var(--back); stroke-width: 3px; }
+@media (max-width: 40rem) { svg text { font-size: 22px; } }
 .heat td { min-width: 3.6rem; border: 2px solid var(--back); color: #111; } .heat td.none { background: none; color: var(--soft); }
 """.strip()  # noqa: E501 - CSS reads better by rule than by line
 
