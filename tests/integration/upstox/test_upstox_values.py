@@ -268,9 +268,8 @@ def test_endpoints_that_refuse_us_fail_alone(upstox_world: UpstoxWorld) -> None:
     printed = world.sync(code=1)
     assert "calendar requests: Upstox refuses this kind of token" in printed
     assert "expiries requests: Upstox keeps this for accounts with a paid plan (Upstox Plus) (UDAPI1149" in printed
-    # without a calendar a weekday is a session, whose minutes are asked for from 09:15 on
-    asked = [path for path in world.fake.requests() if "intraday" not in path]
-    assert len(asked) == 2 + 1 + 12 + 8 + 1  # masters, calendar, days, minutes, expiries: once each
+    # masters, calendar, days, minutes, expiries: once each; today's minutes too, for without a calendar it is a session
+    assert len([path for path in world.fake.requests() if "intraday" not in path]) == 2 + 1 + 12 + 8 + 1
     assert world.candles("RELIANCE", "1m")
     completed = {each["segment"]: each["completed_at"] for each in world.status()["segments"]}
     assert completed["equity"] is not None

@@ -5,9 +5,12 @@
     An increment computes all pairs of the exit orders that `fills_to_match` names. One of them that is no longer there
     comes out with `entry_qty` NULL, which `delete_when` turns into its deletion.
 
-    Postgres cannot estimate how many pieces there are; by its configuration it plans without nested loops here, which are
-    quadratic where it guesses too low.
+    It is planned without nested loops, by its configuration: they are quadratic where Postgres guesses too few pieces.
 #}
+{% set of_fill = [
+    'account_uid', 'category', 'symbol', 'order_id', 'client_order_id', 'side', 'kind', 'price', 'exec_time', 'reason',
+    'commission', 'quantity', 'extracted_at',
+] %}
 with
 
 {% if is_incremental() %}
@@ -33,58 +36,28 @@ closing_fills as (
 -- column by column: the fills also carry the book, which would make sorting them twice as dear
 entries as (
     select
-        account_uid,
-        category,
-        symbol,
+        {{ of_fill | join(', ') }},
         opened_by as holder,
         case side when 'Buy' then 'long' else 'short' end as position_side,
         greatest(opened_from, scale_start) as starts_at,
         row_number() over (order by symbol, category, account_uid, opened_by, side, opened_from) as entry_number,
-        order_id,
-        client_order_id,
-        side,
-        kind,
-        price,
-        exec_time,
-        reason,
         case when opened_by = bot_id then attributed_by else 'no_position' end as attributed_by,
-        commission,
-        quantity,
-        quantity - opened - opened_from as before_scale,
-        extracted_at
+        quantity - opened - opened_from as before_scale
     from opening_fills
 ),
 
 exits as (
     select
-        account_uid,
-        category,
-        symbol,
+        {{ of_fill | join(', ') }},
         bot_id as holder,
         case side when 'Sell' then 'long' else 'short' end as position_side,
         closed_from as starts_at,
         closed_from + closed as ends_at,
         row_number() over (
-            order by
-                symbol,
-                category,
-                account_uid,
-                bot_id,
-                case side when 'Sell' then 'long' else 'short' end,
-                closed_from
+            order by symbol asc, category asc, account_uid asc, bot_id asc, side desc, closed_from asc
         ) as exit_number,
-        order_id,
-        client_order_id,
-        side,
-        kind,
-        price,
-        exec_time,
-        reason,
         attributed_by,
         position_mode,
-        commission,
-        quantity,
-        extracted_at,
         settled_at,
         is_to_compute
     from closing_fills
