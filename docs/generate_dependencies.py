@@ -11,7 +11,7 @@ import re
 from importlib.metadata import metadata
 from pathlib import Path
 
-import click
+from generated_page import command
 
 from extract.settings import ROOT
 
@@ -84,20 +84,5 @@ def licence(package: str) -> str:
     return " or ".join(classifiers) or str(about["License"]).strip().splitlines()[0]
 
 
-@click.command()
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 where the page is stale.")
-def main(check: bool) -> None:
-    """Write docs/dependencies.md.
-
-    Example: python docs/generate_dependencies.py --check
-    """
-    wanted = page()
-    if not check:
-        PAGE.write_text(wanted, encoding="utf-8")
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != wanted:
-        click.echo("stale: docs/dependencies.md (make models writes it again)", err=True)
-        raise SystemExit(1)
-
-
 if __name__ == "__main__":
-    main()
+    command(PAGE, page)()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
+from generated_page import command
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -56,20 +56,5 @@ def _default(field: FieldInfo) -> str:
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
-@click.command()
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 where the page is stale.")
-def main(check: bool) -> None:
-    """Write docs/settings.md.
-
-    Example: python docs/generate_settings.py --check
-    """
-    wanted = page()
-    if not check:
-        PAGE.write_text(wanted, encoding="utf-8")
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != wanted:
-        click.echo("stale: docs/settings.md (make models writes it again)", err=True)
-        raise SystemExit(1)
-
-
 if __name__ == "__main__":
-    main()
+    command(PAGE, page)()
