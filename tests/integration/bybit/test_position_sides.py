@@ -245,3 +245,13 @@ def test_ids_and_sequences_of_any_length(house: House) -> None:
         ("e0007", "seq", "value"),
     ]
     assert [net for (net,) in house.trades("BTCUSDT", "net_pnl")] == [1]
+
+
+def test_numbers_have_up_to_40_digits_on_each_side_of_the_point(house: House) -> None:
+    digits = "1234567890" * 4
+    taken = [digits, f"{digits}.{digits}", f"-{digits}.{digits}e-99", "1.", "-0.5", "1e5", "1E+05", digits[1:]]
+    too_long = [f"{digits}1", f"{digits}1.5", f"1.{digits}1", "1e100"]
+    refused = [*too_long, ".5", "-", "+1", "1e", "1,5", " 1", "1\n", "\N{ARABIC-INDIC DIGIT ONE}", "NaN"]
+    house.land([fill(number, "Buy", 1, text) for number, text in enumerate(taken + refused, start=1)])
+    prices = house.query("select price from staging.stg_bybit__executions order by exec_id")
+    assert [price for (price,) in prices] == [*map(Decimal, taken), *[None] * len(refused)]

@@ -90,7 +90,7 @@ final as (
                     then texts.closed_size::numeric
             end as closed_size,
             case
-                when texts.seq ~ '^[0-9]{1,18}$' then texts.seq::bigint
+                when length(texts.seq) <= 18 and texts.seq ~ '^[0-9]+$' then texts.seq::bigint
                 when texts.seq ~ '^[0-9]{19}$' and texts.seq <= '9223372036854775807' collate "C"
                     then texts.seq::bigint
             end as seq
