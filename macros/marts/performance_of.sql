@@ -47,12 +47,9 @@ peaks as (
 totals as (
     select
         {{ keyed }},
-        count(*) as total_trades,
-        count(*) filter (where net_pnl > 0) as winning_trades,
-        count(*) filter (where net_pnl < 0) as losing_trades,
-        round(100.0 * count(*) filter (where net_pnl > 0) / count(*), 2) as win_rate_pct,
-        sum(net_pnl) as net_pnl,
-        sum(total_commission) as total_fees,
+        {{ trade_measures([
+            'total_trades', 'winning_trades', 'losing_trades', 'win_rate_pct', 'net_pnl', 'total_fees',
+        ]) }},
         sum(net_pnl) filter (where net_pnl > 0) / -nullif(sum(net_pnl) filter (where net_pnl < 0), 0) as profit_factor,
         avg(net_pnl) as expectancy,
         avg(net_pnl) filter (where net_pnl > 0) as average_win,

@@ -2,12 +2,9 @@ select
     bot_id,
     {{ trade_market() }} as market,
     exit_reason,
-    count(*) as total_trades,
-    count(*) filter (where net_pnl > 0) as winning_trades,
-    round(100.0 * count(*) filter (where net_pnl > 0) / count(*), 2) as win_rate_pct,
-    sum(net_pnl) as net_pnl,
-    sum(total_commission) as total_fees,
-    avg(net_pnl) as average_pnl,
+    {{ trade_measures([
+        'total_trades', 'winning_trades', 'win_rate_pct', 'net_pnl', 'total_fees', 'average_pnl',
+    ]) }},
     round(avg(holding_duration_seconds), 3) as average_holding_seconds
 from {{ all_rows_of(ref('completed_trades')) }}
 where kind = 'trade'

@@ -28,16 +28,10 @@ totals as (
     select
         bot_id,
         market,
-        count(*) as total_trades,
-        count(*) filter (where net_pnl > 0) as winning_trades,
-        count(*) filter (where net_pnl < 0) as losing_trades,
-        count(*) filter (where net_pnl = 0) as breakeven_trades,
-        round(100.0 * count(*) filter (where net_pnl > 0) / count(*), 2) as win_rate_pct,
-        sum(net_pnl) as net_pnl,
-        sum(total_commission) as total_fees,
-        avg(net_pnl) as average_pnl,
-        max(net_pnl) filter (where net_pnl > 0) as max_win,
-        min(net_pnl) filter (where net_pnl < 0) as max_loss,
+        {{ trade_measures([
+            'total_trades', 'winning_trades', 'losing_trades', 'breakeven_trades', 'win_rate_pct', 'net_pnl',
+            'total_fees', 'average_pnl', 'max_win', 'max_loss',
+        ]) }},
         round(avg(holding_duration_seconds), 3) as average_holding_seconds
     from trades
     group by bot_id, market

@@ -34,17 +34,10 @@ days as (
         category,
         symbol,
         exit_date,
-        count(*) as total_trades,
-        count(*) filter (where net_pnl > 0) as winning_trades,
-        count(*) filter (where net_pnl < 0) as losing_trades,
-        count(*) filter (where net_pnl = 0) as breakeven_trades,
-        sum(net_pnl) as net_pnl,
-        avg(net_pnl) as average_pnl,
-        max(net_pnl) filter (where net_pnl > 0) as max_win,
-        min(net_pnl) filter (where net_pnl < 0) as max_loss,
-        sum(total_commission) as total_fees,
-        avg(holding_duration_seconds) as average_holding_seconds,
-        avg(pnl_pct) as average_pnl_pct
+        {{ trade_measures([
+            'total_trades', 'winning_trades', 'losing_trades', 'breakeven_trades', 'net_pnl', 'average_pnl', 'max_win',
+            'max_loss', 'total_fees', 'average_holding_seconds', 'average_pnl_pct',
+        ]) }}
     from trades
     group by 1, 2, 3, 4, 5
 ),
