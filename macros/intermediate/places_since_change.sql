@@ -70,11 +70,7 @@ fills_from_start as (
     cross join lateral (
         select *
         from {{ fills }} as fills
-        where fills.account_uid = starts.account_uid
-            and fills.category = starts.category
-            and fills.symbol = starts.symbol
-            and fills.exec_time >= starts.exec_time
-            and {{ fill_place('fills') }} >= {{ fill_place('starts') }}
+        where {{ from_place_on('fills', 'starts') }}
         offset 0
     ) as later
 ),

@@ -30,11 +30,7 @@ orders_to_compute as materialized (
     cross join lateral (
         select fills.order_id
         from (select * from {{ fills }}) as fills
-        where fills.account_uid = starts.account_uid
-            and fills.category = starts.category
-            and fills.symbol = starts.symbol
-            and fills.exec_time >= starts.exec_time
-            and {{ fill_place('fills') }} >= {{ fill_place('starts') }}
+        where {{ from_place_on('fills', 'starts') }}
             and fills.closed > 0
         offset 0
     ) as later
