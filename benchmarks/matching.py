@@ -3,8 +3,9 @@
 Usage: python -m benchmarks.matching [--executions 10000 --executions 100000 --executions 1000000]
 
 For each size, in an embedded Postgres of its own, what dbt needs for all models of the source: after a backfill into
-empty tables, after ten new fills, as in an hourly run, after one that arrives a month late, and for a full refresh.
-Four bots trade twenty symbols for three months; one exit in four is a stop-loss of the exchange, without the bot's id.
+empty tables, after ten new fills, as in an hourly run, after one that arrives a month late, and for a full refresh;
+then the command `tradehouse bybit stats`, its start included. Four bots trade twenty symbols for three months; one exit
+in four is a stop-loss of the exchange, without the bot's id.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ import psycopg2
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.backfill import TRADEHOUSE
+from benchmarks.server import timed
 from extract.dbt_runner import Dbt
 from extract.schema import prepare
 from extract.settings import Settings
@@ -133,6 +136,8 @@ def measure(executions: int, rounds: int) -> dict[str, list[float]]:
                         land(connection, iter([trading.fill(moment) for moment in moments]), batch)
                         build(job)
                 build("full refresh", "--full-refresh")
+                environment = {"POSTGRESQL_URI": warehouse.uri, "TRADEHOUSE_HOME": directory}
+                seconds["stats"] = [timed([TRADEHOUSE, "bybit", "stats"], environment) for _ in range(rounds)]
         finally:
             stop_embedded(settings)
     return seconds
@@ -145,7 +150,7 @@ def measure(executions: int, rounds: int) -> dict[str, list[float]]:
 @click.option("--rounds", default=3, show_default=True, help="Increments of each kind; the median counts.")
 def main(executions: tuple[int, ...], rounds: int) -> None:
     """Measure matching at several sizes."""
-    table = Table(title=f"dbt build of all Bybit models, {datetime.now(timezone.utc):%Y-%m-%d}")
+    table = Table(title=f"Matching: dbt build of all Bybit models, and stats, {datetime.now(timezone.utc):%Y-%m-%d}")
     for heading in ("executions", "job", "seconds", "all runs", "µs an execution"):
         table.add_column(heading, justify="left" if heading == "job" else "right")
     for size in executions:
