@@ -25,15 +25,18 @@
         cross join lateral (
             select
                 nullif(
-                    regexp_replace(
-                        substr({{ client_order_id }}, length(bots.bot_id) + 2),
-                        case
-                            when substr({{ client_order_id }}, length(bots.bot_id) + 1, 1) = ':' then ':.*$'
-                            when length({{ client_order_id }}) >= 36 then '(^|[:_-])[0-9]*$'
-                            else '(^|[:_-])([0-9]{9,})?$'
-                        end,
-                        ''
-                    ),
+                    case
+                        when substr({{ client_order_id }}, length(bots.bot_id) + 1, 1) = ':'
+                            then split_part(substr({{ client_order_id }}, length(bots.bot_id) + 2), ':', 1)
+                        else regexp_replace(
+                            substr({{ client_order_id }}, length(bots.bot_id) + 2),
+                            case
+                                when length({{ client_order_id }}) >= 36 then '(^|[:_-])[0-9]*$'
+                                else '(^|[:_-])([0-9]{9,})?$'
+                            end,
+                            ''
+                        )
+                    end,
                     ''
                 ) as reason
             limit 1
