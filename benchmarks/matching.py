@@ -2,9 +2,9 @@
 
 Usage: python -m benchmarks.matching [--executions 10000 --executions 100000 --executions 1000000]
 
-For each size, in an embedded Postgres of its own, what dbt needs for all models of the source: after a backfill into
-empty tables, after ten new fills, as in an hourly run, after one that arrives a month late, and for a full refresh;
-then the command `tradehouse bybit stats`, its start included. Four bots trade twenty symbols for three months; one exit
+For each size, in an embedded Postgres of its own: what `dbt run` needs for the fills and the trades after a backfill
+into empty tables, after ten new fills, as in an hourly run, after one that arrives a month late, and for a full
+refresh; then the command `tradehouse bybit stats`, its start included. Four bots trade twenty symbols for three months; one exit
 in four is a stop-loss of the exchange, without the bot's id.
 """
 
@@ -39,6 +39,7 @@ COINS = ("BTC", "ETH", "SOL", "XRP", "BNB", "ADA", "DOGE", "TRX", "LINK", "DOT",
 SYMBOLS = [f"{coin}USDT" for coin in (*COINS, "NEAR", "APT", "ARB", "OP", "SUI")]
 BOTS = ["shortseller_001", "lxalgo_001", "momentum_001", "stranger_001"]
 BUILD = ("build", "--select", "tag:bybit", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
+MATCH = ("run", "--select", "int_bybit__fills", "completed_trades")
 START = datetime(2025, 1, 1, tzinfo=timezone.utc)
 
 
@@ -115,17 +116,19 @@ def measure(executions: int, rounds: int) -> dict[str, list[float]]:
                 trading = Trading(executions)
                 batch = START + timedelta(days=100)
 
-                def build(job: str, *arguments: str) -> None:
-                    process = dbt.start(*BUILD, *arguments)
+                def match(job: str, *arguments: str) -> None:
+                    process = dbt.start(*MATCH, *arguments)
                     process.wait_until_parsed()
                     started = time.perf_counter()
                     result = process.wait()
                     seconds.setdefault(job, []).append(time.perf_counter() - started)
                     assert not result.problems, result.problems
 
-                build("empty tables")
+                built = dbt.run(*BUILD)
+                assert not built.problems, built.problems
+                match("nothing landed")
                 land(connection, trading.history(), batch)
-                build("backfill")
+                match("backfill")
                 for number in range(rounds):
                     newest = START + timedelta(days=91, hours=number)
                     for job, moments in (
@@ -134,8 +137,8 @@ def measure(executions: int, rounds: int) -> dict[str, list[float]]:
                     ):
                         batch += timedelta(seconds=1)
                         land(connection, iter([trading.fill(moment) for moment in moments]), batch)
-                        build(job)
-                build("full refresh", "--full-refresh")
+                        match(job)
+                match("full refresh", "--full-refresh")
                 environment = {"POSTGRESQL_URI": warehouse.uri, "TRADEHOUSE_HOME": directory}
                 seconds["stats"] = [timed([TRADEHOUSE, "bybit", "stats"], environment) for _ in range(rounds)]
         finally:
@@ -150,7 +153,7 @@ def measure(executions: int, rounds: int) -> dict[str, list[float]]:
 @click.option("--rounds", default=3, show_default=True, help="Increments of each kind; the median counts.")
 def main(executions: tuple[int, ...], rounds: int) -> None:
     """Measure matching at several sizes."""
-    table = Table(title=f"Matching: dbt build of all Bybit models, and stats, {datetime.now(timezone.utc):%Y-%m-%d}")
+    table = Table(title=f"Matching: dbt run of fills and trades, and stats, {datetime.now(timezone.utc):%Y-%m-%d}")
     for heading in ("executions", "job", "seconds", "all runs", "µs an execution"):
         table.add_column(heading, justify="left" if heading == "job" else "right")
     for size in executions:
