@@ -40,6 +40,8 @@ def test_stats_per_bot_and_exit_reason(bybit_world: BybitWorld) -> None:
         "d", bot, "take_profit", closed_days_ago=3, hours=1, entry=100, exit_=80, symbol="BTCUSD", execFee="0.0001"
     )
     fake.add(inverse, "inverse")
+    opened, closed = trade("e", "momentum_001", "exit", closed_days_ago=2, hours=1, entry=9, exit_=9, symbol="ETHUSDT")
+    fake.add([opened, closed | {"closedSize": "0.5"}])
     printed = bybit_world.backfill("--test", "--bot", bot)
     assert f"{bot}: 4 trades new or restated" in printed
     assert " tests passed" in printed
@@ -63,7 +65,8 @@ def test_stats_per_bot_and_exit_reason(bybit_world: BybitWorld) -> None:
     assert measures(only["markets"][1]["total"]) == (2, 0, -6.4, 0.4, 7200)
 
     table = bybit_world.bybit("stats", "--bot", bot)
-    for words in ("shortseller_001 inverse BTCUSD all", "100.0%", "-6.40", "2h 0m"):
+    agreement = "9 of 10 fills close what Bybit says they close"
+    for words in ("shortseller_001 inverse BTCUSD all", "100.0%", "-6.40", "2h 0m", agreement):
         assert words in " ".join(table.split())
 
     for command in ("stats", "sync"):

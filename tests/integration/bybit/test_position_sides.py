@@ -130,6 +130,8 @@ def test_a_fill_that_was_tampered_with_contradicts_bybit(house: House) -> None:
     house.land(honest)
     house.increment()
     assert house.test() == []
+    counts = "select fills_compared, fills_differing > 0 from trading.data_quality"
+    assert house.query(counts) == [(4, False)]
     for tampered in (
         fills("BTCUSDT", "S3@120/0.5", 3),
         fills("BTCUSDT", "B1@90/2", 4),
@@ -140,6 +142,7 @@ def test_a_fill_that_was_tampered_with_contradicts_bybit(house: House) -> None:
         house.increment()
         house.check()
         assert house.test() == ["assert_fills_close_what_bybit_says"], tampered
+        assert house.query(counts) == [(4, True)]
         house.land(honest)
         house.increment()
     assert house.test() == []
@@ -172,6 +175,20 @@ def test_moved_positions_begin_and_end_lots_at_no_profit(house: House) -> None:
     assert house.trades("SPREAD", columns) == [("moved", 11, 11, 0, "0", None)]
     # statistics count trades
     assert house.query("select symbol, total_trades from trading.completed_trades_summary") == [("OUT", 1)]
+
+
+def test_every_type_that_changes_a_position_is_matched(house: House) -> None:
+    fills = ("Trade", "AdlTrade", "BustTrade", "Settle", "Delivery", "BlockTrade")
+    kinds = dict.fromkeys(fills, "trade") | dict.fromkeys(("MovePosition", "FutureSpread"), "moved")
+    for number, exec_type in enumerate(kinds):
+        opened, closed = 2 * number + 1, 2 * number + 2
+        house.land([fill(opened, "Buy", 1, 10, symbol=exec_type)])
+        house.land([fill(closed, "Sell", 1, 12, symbol=exec_type, execType=exec_type)])
+    house.increment()
+    house.check()
+    assert dict(house.query("select symbol, kind from trading.completed_trades")) == kinds
+    # which has a list of these types of its own
+    assert house.query("select unmatched_executions, rejected_executions from trading.data_quality") == [(0, 0)]
 
 
 def test_a_spot_sale_on_margin_opens_a_short(house: House) -> None:

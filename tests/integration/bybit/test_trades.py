@@ -242,6 +242,7 @@ def test_what_is_no_fill_is_listed_or_kept_apart(house: House) -> None:
     ]
     assert house.test() == ["assert_executions_read"]
 
+    assert house.query("select unmatched_executions, rejected_executions from trading.data_quality") == [(3, 1)]
 
 def test_summaries(house: House) -> None:
     house.land(
