@@ -286,7 +286,9 @@ def test_runs_show_as_sync_status(house: House) -> None:
         " ('bybit', 'bybit backfill', 'done', '2025-01-06 00:00Z', '2025-01-06 00:01Z', 7, null,"
         "  '2024-10-06Z', '2025-01-06Z'),"
         " ('bybit', 'bybit run', 'interrupted', '2025-01-06 01:00Z', '2025-01-06 01:00:30Z', 0, null, null, null),"
-        " ('bybit', 'bybit sync', 'running', '2025-01-06 02:00Z', null, 0, null, null, null)"
+        " ('bybit', 'bybit sync', 'running', '2025-01-06 02:00Z', null, 0, null, null, null),"
+        " ('bybit', 'bybit sync', 'partial', '2025-01-06 03:00Z', '2025-01-06 03:00:02Z', 3, 'not now', null, null),"
+        " ('bybit', 'bybit run', 'failed', '2025-01-06 04:00Z', '2025-01-06 04:00:01Z', 0, 'away', null, null)"
     )
     columns = "sync_type, status, executions_synced, duration_seconds, error_message"
     assert house.query(f"select {columns} from trading.sync_status order by sync_started_at") == [
@@ -307,3 +309,9 @@ def test_a_long_trade_id_is_a_digest_and_stays_the_same(house: House) -> None:
     house.refresh()
     assert house.trades("BTCUSDT", "trade_id") == [(trade,)]
     assert house.query("select trade_id from trading.completed_trades where length(trade_id) > 100") == []
+        ("manual", "partial", 3, 2, "not now"),
+        ("hourly", "failed", 0, 1, "away"),
+    assert house.query(
+        "select start_time = '2024-10-06Z', end_time = '2025-01-06Z', sync_started_at = '2025-01-06Z',"
+        " sync_completed_at = '2025-01-06 00:01Z' from trading.sync_status where sync_type = 'backfill'"
+    ) == [(True, True, True, True)]
