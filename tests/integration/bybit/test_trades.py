@@ -81,16 +81,16 @@ def test_a_late_fill_restates_what_follows_and_leaves_what_came_before(house: Ho
     house.land([fill(3, "Buy", 1, 15)])
     house.increment()
     house.check()
-    stamps = "entry_order_id, exit_order_id, net_pnl, created_at, updated_at"
+    stamps = "entry_order_id, exit_order_id, net_pnl, created_at, updated_at, synced_at"
     assert house.trades("BTCUSDT", stamps) == [
-        ("order-1", "order-2", 1, first_batch, first_batch),
-        ("order-3", "order-5", 6, house.batch, house.batch),  # order-4 with order-5 is gone
+        ("order-1", "order-2", 1, first_batch, first_batch, first_batch),
+        ("order-3", "order-5", 6, house.batch, house.batch, house.batch),  # order-4 with order-5 is gone
     ]
     late = house.batch
     house.land([fill(5, "Sell", 1, 22)])  # corrected
     house.increment()
     house.check()
-    assert house.trades("BTCUSDT", stamps)[1] == ("order-3", "order-5", 7, late, house.batch)
+    assert house.trades("BTCUSDT", stamps)[1] == ("order-3", "order-5", 7, late, house.batch, house.batch)
 
 
 def test_a_trade_whose_last_fill_turns_out_to_be_none_disappears(house: House) -> None:
@@ -125,9 +125,10 @@ def test_an_exit_that_closes_more_than_is_known_opens_no_reverse_position(house:
     )
     house.increment()
     house.check()
-    assert house.query("select exec_id, unmatched_qty from trading.unmatched_executions order by exec_id") == [
-        ("e0001", 5),
-        ("e0003", 2),
+    columns = "exec_id, position_side, position_mode, unmatched_qty"
+    assert house.query(f"select {columns} from trading.unmatched_executions order by exec_id") == [
+        ("e0001", "long", "one_way", 5),
+        ("e0003", "long", "one_way", 2),
     ]
     assert house.query("select side, open_qty from trading.open_lots") == [("Sell", 1)]
 
