@@ -242,28 +242,54 @@ def test_what_is_no_fill_is_listed_or_kept_apart(house: House) -> None:
         ("e0006", "feeCurrency", "value", "MNT"),
     ]
     assert house.test() == ["assert_executions_read"]
-
     assert house.query("select unmatched_executions, rejected_executions from trading.data_quality") == [(3, 1)]
+
 
 def test_summaries(house: House) -> None:
     house.land(
         [
-            *(fill(number, "Buy", 1, 100, execFee="0.5") for number in range(1, 5)),
-            fill(5, "Sell", 1, 111, execFee="0.5", orderLinkId=f"{BOT}:take_profit:1736121900"),
-            fill(6, "Sell", 1, 106, execFee="0.5", orderLinkId=f"{BOT}:take_profit:1736121960"),
-            fill(7, "Sell", 1, 91, execFee="0.5", orderLinkId=f"{BOT}:stop_loss:1736122020"),
-            fill(8, "Sell", 1, 101, execFee="0.5", orderLinkId=f"{BOT}:stop_loss:1736122080", minute=1440),
+            *(fill(number, "Buy", 1, 200, execFee="0.5") for number in range(1, 5)),
+            fill(5, "Sell", 1, 211, execFee="0.5", orderLinkId=f"{BOT}:take_profit:1736121900"),
+            fill(6, "Sell", 1, 206, execFee="0.5", orderLinkId=f"{BOT}:take_profit:1736121960"),
+            fill(7, "Sell", 1, 191, execFee="0.5", orderLinkId=f"{BOT}:stop_loss:1736122020"),
+            fill(8, "Sell", 1, 201, execFee="0.5", orderLinkId=f"{BOT}:stop_loss:1736122080", minute=1440),
         ]
     )
     house.increment()
     counts = "total_trades, winning_trades, losing_trades, breakeven_trades, total_pnl"
+    means = "round(average_pnl, 3), total_fees, average_holding_seconds, round(average_pnl_pct, 3)"
     assert house.query(
-        f"select exit_date::text, {counts}, max_win, max_loss, total_fees, average_holding_seconds"
+        f"select exit_date::text, {counts}, max_win, max_loss, {means}"
         " from trading.completed_trades_summary order by exit_date"
-    ) == [("2025-01-06", 3, 2, 1, 0, 5, 10, -10, 3, 240), ("2025-01-07", 1, 0, 0, 1, 0, None, None, 1, 86_160)]
+    ) == [
+        ("2025-01-06", 3, 2, 1, 0, 5, 10, -10, Decimal("1.667"), 3, 240, Decimal("0.833")),
+        ("2025-01-07", 1, 0, 0, 1, 0, None, None, 0, 1, 86_160, 0),
+    ]
     assert house.query(
-        f"select exit_reason, {counts}, win_rate_pct from trading.exit_reason_breakdown order by exit_reason"
-    ) == [("stop_loss", 2, 0, 1, 1, -10, 0), ("take_profit", 2, 2, 0, 0, 15, 100)]
+        f"select exit_reason, {counts}, win_rate_pct, {means} from trading.exit_reason_breakdown order by exit_reason"
+    ) == [
+        ("stop_loss", 2, 0, 1, 1, -10, 0, -5, 2, 43_200, Decimal("-2.5")),
+        ("take_profit", 2, 2, 0, 0, 15, 100, Decimal("7.5"), 2, 240, Decimal("3.75")),
+    ]
+
+
+def test_a_trade_that_breaks_a_rule_fails_the_rules_test(house: House) -> None:
+    house.land([fill(1, "Buy", 1, 10), fill(2, "Sell", 1, 11)])
+    house.increment()
+    assert house.test() == []
+    house.execute(
+        "update trading.completed_trades set trade_id = repeat('x', 101), exit_side = entry_side,"
+        " exit_time = entry_time - interval '1 second', exit_qty = 2, total_commission = 1"
+    )
+    assert house.test() == [
+        "assert_every_fill_is_accounted_for",
+        "rows_hold_completed_trades_entry_qty_exit_qty_and_entry_qty_0",
+        "rows_hold_completed_trades_entry_side_exit_side",
+        "rows_hold_completed_trades_exit_time_entry_time",
+        "rows_hold_completed_trades_length_trade_id_100",
+        "rows_hold_completed_trades_net_pnl_gross_pnl_total_commission",
+        "rows_hold_completed_trades_total_commission_entry_commission_exit_commission",
+    ]
 
 
 def test_a_new_bot_is_noticed_and_a_full_refresh_takes_it_in(house: House) -> None:
@@ -296,7 +322,13 @@ def test_runs_show_as_sync_status(house: House) -> None:
         ("backfill", "completed", 7, 60, None),
         ("hourly", "failed", 0, 30, "interrupted"),
         ("manual", "running", 0, None, None),
+        ("manual", "partial", 3, 2, "not now"),
+        ("hourly", "failed", 0, 1, "away"),
     ]
+    assert house.query(
+        "select start_time = '2024-10-06Z', end_time = '2025-01-06Z', sync_started_at = '2025-01-06Z',"
+        " sync_completed_at = '2025-01-06 00:01Z' from trading.sync_status where sync_type = 'backfill'"
+    ) == [(True, True, True, True)]
     house.execute("delete from ops.sync_runs")
 
 
@@ -310,9 +342,3 @@ def test_a_long_trade_id_is_a_digest_and_stays_the_same(house: House) -> None:
     house.refresh()
     assert house.trades("BTCUSDT", "trade_id") == [(trade,)]
     assert house.query("select trade_id from trading.completed_trades where length(trade_id) > 100") == []
-        ("manual", "partial", 3, 2, "not now"),
-        ("hourly", "failed", 0, 1, "away"),
-    assert house.query(
-        "select start_time = '2024-10-06Z', end_time = '2025-01-06Z', sync_started_at = '2025-01-06Z',"
-        " sync_completed_at = '2025-01-06 00:01Z' from trading.sync_status where sync_type = 'backfill'"
-    ) == [(True, True, True, True)]
