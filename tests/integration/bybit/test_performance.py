@@ -132,6 +132,9 @@ def expected_measures(trades: pandas.Series[float]) -> dict[str, float]:
 
     return {
         "total_trades": len(trades),
+        "winning_trades": len(wins),
+        "losing_trades": len(losses),
+        "win_rate_pct": round(100 * len(wins) / len(trades), 2),
         "net_pnl": trades.sum(),
         "profit_factor": wins.sum() / -losses.sum(),
         "expectancy": trades.mean(),
