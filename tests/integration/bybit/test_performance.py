@@ -176,6 +176,70 @@ def test_sums_stay_in_one_currency(house: House) -> None:
     }
 
 
+def test_what_is_open_is_valued_at_the_last_price(house: House) -> None:
+    inverse = {"category": "inverse", "symbol": "BTCUSD"}
+    house.land(
+        [
+            fill(1, "Buy", 3, 100),
+            fill(2, "Sell", 1, 110),
+            fill(3, "Sell", 2, 107, **OTHER),
+            fill(4, "Sell", 1, 105, **OTHER),
+            fill(5, "Buy", 1000, 100, **inverse),
+            fill(6, "Sell", 400, 125, **inverse),
+            # a position that was moved here has no price of its own, and is no price for others
+            fill(7, "Sell", 1, 130, symbol="MOVED"),
+            fill(8, "Buy", 1, 90, symbol="MOVED", execType="MovePosition", **OTHER),
+        ]
+    )
+    house.increment()
+    house.check()
+    columns = "exec_id, position_side, open_qty, last_price, unrealised_pnl"
+    assert house.query(f"select {columns} from trading.open_lots order by exec_id") == [
+        ("e0001", "long", 2, 105, 10),
+        ("e0003", "short", 2, 105, 4),
+        ("e0004", "short", 1, 105, 0),
+        ("e0005", "long", 600, 125, Decimal("1.2")),
+        ("e0007", "short", 1, 130, 0),
+        ("e0008", "long", 1, 130, None),
+    ]
+
+
+def test_marts_keep_bots_accounts_and_markets_apart(house: House) -> None:
+    traded = [
+        (BOT, "11", "linear", "BTCUSDT"),
+        (BOTS[1], "11", "linear", "BTCUSDT"),
+        (BOT, "22", "linear", "BTCUSDT"),
+        (BOT, "11", "spot", "BTCUSDT"),
+        (BOT, "11", "linear", "ETHUSDT"),
+    ]
+    profits = {place: 2**number for number, place in enumerate(traded)}
+    minute = 0
+    for _ in range(2):
+        for side, price in (("Buy", 0), ("Sell", 1)):
+            for place in traded:  # in turn, so that one queue or one running sum would mix them
+                bot, account, category, symbol = place
+                minute += 1
+                common = {"orderLinkId": f"{bot}:any", "account": account, "category": category, "symbol": symbol}
+                house.land([fill(minute, side, 1, 100 + price * profits[place], **common)])
+    house.increment()
+    house.check()
+    names = "bot_id, account_uid, category, symbol"
+    for mart, column, rows in (
+        ("positions", "net_pnl", 2),
+        ("completed_trades_summary", "net_pnl", 1),
+        ("exit_reason_breakdown", "total_pnl", 1),
+    ):
+        sums = house.query(f"select {names}, sum({column})::integer, count(*) from trading.{mart} group by {names}")
+        assert {row[:4]: row[4:] for row in sums} == {each: (2 * profits[each], rows) for each in traded}, mart
+    by_market = {(BOT, "11", "linear"): 34, (BOTS[1], "11", "linear"): 4, (BOT, "22", "linear"): 8}
+    by_market[BOT, "11", "spot USDT"] = 16
+    for mart, column in (("equity", "max(cumulative_pnl)"), ("performance", "max(net_pnl)")):
+        sums = house.query(
+            f"select bot_id, account_uid, market, {column}::integer from trading.{mart} group by 1, 2, 3"
+        )
+        assert {row[:3]: row[3] for row in sums} == by_market, mart
+
+
 def test_the_functions_and_columns_that_were_promised(house: House) -> None:
     house.land(
         [
