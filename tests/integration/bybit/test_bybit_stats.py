@@ -64,6 +64,7 @@ def test_stats_per_bot_and_exit_reason(bybit_world: BybitWorld) -> None:
     [only] = recent["bots"]
     assert measures(only["markets"][1]["total"]) == (2, 0, -6.4, 0.4, 7200)
 
+    assert only["markets"][1]["by_exit_reason"].keys() == {"stop_loss"}
     table = bybit_world.bybit("stats", "--bot", bot)
     agreement = "9 of 10 fills close what Bybit says they close"
     for words in ("shortseller_001 inverse BTCUSD all", "100.0%", "-6.40", "2h 0m", agreement):
@@ -81,6 +82,18 @@ def measures(found: dict[str, Any]) -> Any:
 
 
 def test_every_model_belongs_to_one_source_but_for_a_view_on_all(bybit_world: BybitWorld) -> None:
+def test_the_commands_ask_the_functions_that_sql_has(bybit_world: BybitWorld) -> None:
+    for function, command in (
+        ("get_trading_summary", "stats"),
+        ("get_exit_reason_breakdown", "stats"),
+        ("get_recent_trades", "trades"),
+    ):
+        bybit_world.execute(f"alter function trading.{function} rename to hidden")
+        assert "there are no trades yet" in bybit_world.fails(command)
+        bybit_world.execute(f"alter function trading.hidden rename to {function}")
+        bybit_world.bybit(command)
+
+
     bybit_world.run("warehouse", "init")
 
     def models(*arguments: str) -> list[str]:

@@ -256,12 +256,17 @@ def test_the_functions_and_columns_that_were_promised(house: House) -> None:
         (BOTS[1], "linear", 1, 0, -1, 0, -1, 0),
         (BOT, "linear", 1, 100, 10, Decimal("-0.25"), Decimal("9.75"), 1),
     ]
+    for bot, total in ((BOTS[1], -1), (BOT, Decimal("9.75"))):
+        assert house.query(f"select bot_id, total_pnl from trading.get_trading_summary('{bot}', null)") == [
+            (bot, total)
+        ]
     assert house.query(f"select * from trading.get_trading_summary('{BOT}', 1)") == []
     assert house.query(f"select net_pnl from trading.get_recent_trades('{BOT}', 5)") == [(10,)]
     assert house.query("select bot_id from trading.get_recent_trades(null, 1)") == [(BOTS[1],)]
     assert house.query(
         "select bot_id, exit_reason, total_trades, net_pnl from trading.get_exit_reason_breakdown(null, null)"
     ) == [(BOTS[1], "entry", 1, -1), (BOT, "take_profit", 1, 10)]
+    assert house.query(f"select net_pnl from trading.get_exit_reason_breakdown('{BOT}', null)") == [(10,)]
     assert house.query(
         "select trade_date::text, total_trades, net_pnl, funding_pnl, total_pnl from trading.completed_trades_summary"
         f" where bot_id = '{BOT}'"
@@ -274,7 +279,11 @@ def test_the_functions_and_columns_that_were_promised(house: House) -> None:
     )
     assert "(bot_id, exit_reason)" in indexes
     assert "(bot_id, exit_time) WHERE (exit_time >= " in indexes
-    bound = "select obj_description('trading.completed_trades_recent'::regclass)::date = current_date - 90"
+    bound = (
+        "select obj_description(oid)::date = current_date - 90,"
+        " position((current_date - 90)::text in pg_get_indexdef(oid)) > 0"
+        " from pg_class where oid = 'trading.completed_trades_recent'::regclass"
+    )
     house.execute("comment on index trading.completed_trades_recent is '2025-01-06'")
     house.increment()
-    assert house.query(bound) == [(True,)]
+    assert house.query(bound) == [(True, True)]
