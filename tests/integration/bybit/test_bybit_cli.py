@@ -139,6 +139,11 @@ def test_no_secret_in_output_files_or_process_titles(new_bybit_world: BybitWorld
         seen += str(names)
     printed = process.communicate()
     assert process.returncode == 0, printed
+    assert "reading linear from" in str(printed)
+    # three months, and the rest of the week they begin in
+    assert bybit_world.query(
+        "select now() - min(window_start) between '91 days' and '99 days' from staging.bybit_windows"
+    ) == [(True,)]
     assert "tradehouse bybit backfill pid" in seen
     written = "".join(file.read_text(errors="replace") for file in bybit_world.home.rglob("*") if file.is_file())
     assert "dbt" in written

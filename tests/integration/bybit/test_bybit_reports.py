@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
@@ -51,6 +51,7 @@ def test_lists_sums_files_and_the_page(bybit_world: BybitWorld) -> None:
     assert trades[1]["exit_time"] == datetime.fromtimestamp((noon + 1) / 1000, timezone.utc).isoformat()
     [newest] = json.loads(world.bybit("trades", "--limit", "1", "--format", "json"))
     assert (newest["bot_id"], newest["symbol"], newest["entry_qty"]) == (OTHER, "BTCUSDT", "1")
+    assert [each["bot_id"] for each in json.loads(world.bybit("trades", "--bot", BOT, "--format", "json"))] == [BOT]
     file = world.directory / "trades.parquet"
     world.bybit("trades", "--format", "parquet", "--output", str(file))
     exact = f"select net_pnl::varchar, typeof(entry_qty) from '{file}' order by net_pnl desc"
@@ -60,19 +61,27 @@ def test_lists_sums_files_and_the_page(bybit_world: BybitWorld) -> None:
 
     [lot] = json.loads(world.bybit("open", "--format", "json"))
     assert (lot["bot_id"], lot["open_qty"], lot["last_price"], lot["unrealised_pnl"]) == (OTHER, "1", "97", "-3")
-    for command in ("daily", "weekly", "monthly"):
-        rows = json.loads(world.bybit(command, "--format", "json", "--bot", OTHER))
-        assert [(row["net_pnl"], row["funding_pnl"], row["total_pnl"]) for row in rows] == [("-3", "-0.25", "-3.25")]
+    day = datetime.fromtimestamp(noon / 1000, timezone.utc).date()
+    monday = day - timedelta(days=day.weekday())
+    for command, column, first in (
+        ("daily", "day", day),
+        ("weekly", "week", monday),
+        ("monthly", "month", day.replace(day=1)),
+    ):
+        [row] = json.loads(world.bybit(command, "--format", "json", "--bot", OTHER))
+        assert row[column] == first.isoformat()
+        assert (row["net_pnl"], row["funding_pnl"], row["total_pnl"]) == ("-3", "-0.25", "-3.25")
     assert {row["bot_id"]: row["longest_losing_streak"] for row in json.loads(
         world.bybit("performance", "--format", "json")
     )} == {BOT: 0, OTHER: 1}  # fmt: skip
     for by, group in (("symbol", "BTCUSDT"), ("reason", "sl"), ("hour", 12)):
-        groups = json.loads(world.bybit("performance", "--by", by, "--format", "json", "--bot", OTHER))
-        assert [(row[by], row["trades"], row["expectancy"]) for row in groups] == [
-            (group, 1, str(Decimal(groups[0]["expectancy"])))
-        ]
-    weekday = datetime.fromtimestamp(noon / 1000, timezone.utc).strftime("%a")
-    assert weekday in world.bybit("performance", "--by", "weekday")
+        [row] = json.loads(world.bybit("performance", "--by", by, "--format", "json", "--bot", OTHER))
+        assert (row[by], row["trades"], Decimal(row["expectancy"])) == (group, 1, Decimal(-3))
+    assert f"{day:%a}" in world.bybit("performance", "--by", "weekday")
+    # what the other bot bought is not all sold: a trade, and no position yet
+    positions = json.loads(world.bybit("performance", "--positions", "--format", "json"))
+    assert [(row["bot_id"], row["trades"], row["net_pnl"]) for row in positions] == [(BOT, 1, net)]
+    assert "--positions counts by bot" in world.bybit("performance", "--positions", "--by", "hour", code=2)
     assert "backfill" in world.bybit("status")
 
     stats = world.bybit("stats")
@@ -143,6 +152,11 @@ def test_reconcile_lists_what_differs_from_bybits_closed_pnl(bybit_world: BybitW
     )
     printed = world.bybit("reconcile", code=1)
     assert printed.splitlines()[-1] == "1 of 4 symbols and days agree with Bybit"
+    assert [symbol for symbol in ("AUSDT", "BUSDT", "CUSDT", "DUSDT") if symbol in printed] == [
+        "BUSDT",
+        "CUSDT",
+        "DUSDT",
+    ]
     found = {each["symbol"]: each for each in json.loads(world.bybit("reconcile", "--json", code=1))}
     assert {symbol: (each["ours"], each["bybits"], each["difference"]) for symbol, each in found.items()} == {
         "AUSDT": ("9.9", "9.9", "0.0"),

@@ -44,6 +44,7 @@ def test_stats_per_bot_and_exit_reason(bybit_world: BybitWorld) -> None:
     fake.add([opened, closed | {"closedSize": "0.5"}])
     printed = bybit_world.backfill("--test", "--bot", bot)
     assert f"{bot}: 4 trades new or restated" in printed
+    assert "momentum_001" not in printed
     assert " tests passed" in printed
 
     stats = json.loads(bybit_world.bybit("stats", "--json"))
@@ -63,8 +64,8 @@ def test_stats_per_bot_and_exit_reason(bybit_world: BybitWorld) -> None:
     recent = json.loads(bybit_world.bybit("stats", "--json", "--days", "10", "--bot", bot))
     [only] = recent["bots"]
     assert measures(only["markets"][1]["total"]) == (2, 0, -6.4, 0.4, 7200)
-
     assert only["markets"][1]["by_exit_reason"].keys() == {"stop_loss"}
+
     table = bybit_world.bybit("stats", "--bot", bot)
     agreement = "9 of 10 fills close what Bybit says they close"
     for words in ("shortseller_001 inverse BTCUSD all", "100.0%", "-6.40", "2h 0m", agreement):
@@ -81,7 +82,6 @@ def measures(found: dict[str, Any]) -> Any:
     return tuple(float(found[name]) for name in names)
 
 
-def test_every_model_belongs_to_one_source_but_for_a_view_on_all(bybit_world: BybitWorld) -> None:
 def test_the_commands_ask_the_functions_that_sql_has(bybit_world: BybitWorld) -> None:
     for function, command in (
         ("get_trading_summary", "stats"),
@@ -94,6 +94,7 @@ def test_the_commands_ask_the_functions_that_sql_has(bybit_world: BybitWorld) ->
         bybit_world.bybit(command)
 
 
+def test_every_model_belongs_to_one_source_but_for_a_view_on_all(bybit_world: BybitWorld) -> None:
     bybit_world.run("warehouse", "init")
 
     def models(*arguments: str) -> list[str]:
