@@ -161,25 +161,27 @@ def test_bots_that_others_register_stay(bybit_world: BybitWorld) -> None:
 def test_an_option_that_was_held_to_expiry_ends_by_its_delivery(bybit_world: BybitWorld) -> None:
     world = bybit_world
     world.settings["BYBIT_CATEGORIES"] = "option"
-    common = {"execQty": "0.5", "execFee": "0", "execPrice": "100", "side": "Buy", "closedSize": ""}
+    common = {"execQty": "0.5", "execFee": "0", "execPrice": "100", "closedSize": ""}
     expiry = days_ago(1)
     deliveries = []
-    for kind, paid in (("C", "0"), ("P", "999.5"), ("X", None)):
+    for kind, side, is_known in (("C", "Buy", True), ("P", "Buy", True), ("P-USDT", "Sell", True), ("X", "Buy", False)):
         symbol = f"BTC-6JAN25-40000-{kind}"
-        if paid is not None:
-            world.fake.add([execution(f"in-{kind}", days_ago(2), symbol=symbol, **common)], "option")
-        record = {"deliveryTime": expiry, "symbol": symbol, "side": "Buy", "position": "0.5", "fee": "0.1"}
+        if is_known:
+            opened = execution(f"in-{kind}", days_ago(2), **common, symbol=symbol, side=side)
+            world.fake.add([opened], "option")
+        record = {"deliveryTime": expiry, "symbol": symbol, "side": side, "position": "0.5", "fee": "0.1"}
         deliveries.append({**record, "deliveryPrice": "39000.5", "strike": "40000", "deliveryRpl": "1"})
     world.fake.set_deliveries(deliveries)
-    assert "5 executions read, 5 changed" in world.backfill("--test")
+    assert "7 executions read, 7 changed" in world.backfill("--test")
     assert world.query(
         "select symbol, exit_price, net_pnl, exit_reason, exit_attributed_by from trading.completed_trades order by 1"
     ) == [
         ("BTC-6JAN25-40000-C", 0, Decimal("-50.1"), "delivery", "open_position"),
         ("BTC-6JAN25-40000-P", Decimal("999.5"), Decimal("449.65"), "delivery", "open_position"),
+        ("BTC-6JAN25-40000-P-USDT", Decimal("999.5"), Decimal("-449.85"), "delivery", "open_position"),
     ]
     assert world.query("select field, original from ops.rejected_executions") == [("execPrice", None)]
-    assert world.query("select payload from staging.bybit_executions where exec_id like 'delivery-%P-%'") == [
+    assert world.query("select payload from staging.bybit_executions where exec_id like 'delivery-%P-Buy-%'") == [
         (deliveries[1],)
     ]
     assert "0 changed" in world.bybit("sync")
