@@ -303,6 +303,9 @@ def test_numeric_comes_out_to_the_last_digit(world: World) -> None:
     ]
     total = "select sum(a.plain) as total from wh.public.amounts as a join wh.amounts using (name)"
     assert json.loads(world.run("query", total, "--format", "json").stdout) == [{"total": "999999999999999.12345679"}]
+    world.execute("create schema money; create view money.doubled as select 2 * plain as plain from amounts")
+    doubled = "select max(plain) as most from wh.money.doubled"
+    assert json.loads(world.run("query", doubled, "--format", "json").stdout) == [{"most": "1999999999999998.24691356"}]
     file = world.directory / "amounts.parquet"
     world.run("query", "select plain, fine from wh.amounts;", "--format", "parquet", "--output", str(file))
     assert duckdb.sql(f"select typeof(plain), typeof(fine) from '{file}' limit 1").fetchall() == [
