@@ -10,7 +10,7 @@ import pytest
 
 from extract.errors import SettingsError
 from extract.rest import Pace
-from extract.settings import load
+from extract.settings import Settings, load
 from extract.sources.bybit.client import (
     HISTORY,
     LONGEST_SPAN,
@@ -18,6 +18,7 @@ from extract.sources.bybit.client import (
 )
 from extract.sources.bybit.plan import Window, backfill_windows, sync_windows
 from extract.sources.bybit.settings import BybitSettings
+from extract.sources.bybit.source import default_every
 
 NOW = datetime(2025, 3, 14, 15, 9, 26, tzinfo=timezone.utc)
 WEEK = datetime(2025, 3, 13, tzinfo=timezone.utc)  # a Thursday, as 1970-01-01 was
@@ -145,6 +146,10 @@ def test_settings_as_they_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     settings = load(BybitSettings)
     assert settings.bybit_categories == "linear,spot"
     assert settings.bybit_base_url == "https://api-testnet.bybit.com"
+    assert BybitSettings.model_fields["bybit_categories"].default == "linear"
+    defaults = (settings.bybit_backfill_months, settings.bybit_overlap_hours, settings.bybit_requests_per_second)
+    assert defaults == (3, 2, 8)
+    assert default_every(Settings()) == 3600
     assert "hidden" not in repr(settings)
     with pytest.raises(SettingsError, match="BYBIT_API_KEY is not set"):
         settings.require_accounts()

@@ -241,8 +241,8 @@ def test_ids_and_sequences_of_any_length(house: House) -> None:
         [
             fill(1, "Buy", 1, 10, seq=9_223_372_036_854_775_806),
             fill(2, "Sell", 1, 11, seq=9_223_372_036_854_775_807, minute=1),
-            fill(3, "Buy", 1, 10, orderId=long),
-            fill(4, "Buy", 1, 10, orderLinkId=f"{BOT}:{long}"),
+            fill(3, "Buy", 1, 10, orderId="y" * 201),
+            fill(4, "Buy", 1, 10, orderLinkId=f"{BOT}:{long}"[:201]),
             fill(5, "Buy", 1, 10, symbol=long),
             fill(6, "Buy", 1, 10, orderId="y" * 200),
             fill(7, "Buy", 1, 10, seq=9_223_372_036_854_775_808),
