@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.support.launcher import Forked
 from tests.support.services import await_no_sessions
 from tests.support.trading import Market
 from tests.support.world import World
@@ -22,7 +23,7 @@ WRITING = {
 }
 
 
-def await_writing(world: World, process: subprocess.Popen[str], phase: str) -> None:
+def await_writing(world: World, process: Forked, phase: str) -> None:
     """Wait for a transaction of the phase that has begun to write."""
     deadline = time.monotonic() + 60
     with world.connection() as connection, connection.cursor() as cursor:
@@ -49,8 +50,9 @@ def test_killed_at_a_hundred_random_moments(small_world: World) -> None:
     market.move()
     world.execute("update ops.sync_runs set status = 'interrupted'")  # as after a kill: all tables are built
     began = time.monotonic()
-    world.sync_and_check()
+    world.sync()
     life = time.monotonic() - began
+    world.check()
     print(f"seed {SEED}, a run takes {life:.1f} s")
     for moment in range(MOMENTS):
         market.move()

@@ -177,12 +177,12 @@ def test_a_file_without_read_permission(world: World) -> None:
     newest_rows(world, 0)
     world.collector.execute("pragma journal_mode = delete")
     world.sqlite_path.chmod(0)
-    run = world.start("sync", wrapper=wrapper)
+    run = world.start_alone("sync", wrapper=wrapper)
     printed = run.communicate(timeout=60)[0]
     assert (run.returncode, "cannot be read: Permission denied" in printed) == (2, True), printed
     assert "Traceback" not in printed
     world.sqlite_path.chmod(0o600)
-    assert world.start("sync", wrapper=wrapper).wait(60) == 0
+    assert world.start_alone("sync", wrapper=wrapper).wait(60) == 0
     world.check()
 
 

@@ -112,13 +112,13 @@ def test_a_wal_file_in_a_directory_that_cannot_be_written(world: World) -> None:
         collector.close()  # which takes -wal and -shm along
     world.settings["SQLITE_PATH"] = str(folder / "wal.db")
     folder.chmod(0o555)
-    run = world.start("sync", wrapper=wrapper)
+    run = world.start_alone("sync", wrapper=wrapper)
     printed = run.communicate(timeout=120)[0]
     folder.chmod(0o755)
     assert run.returncode == 2, printed
     assert "it is in WAL mode, where a reader needs wal.db-shm" in printed
     assert f"in {folder}: start the collector, or let this user write to that directory" in printed
-    assert world.start("sync", wrapper=wrapper).wait(120) == 0
+    assert world.start_alone("sync", wrapper=wrapper).wait(120) == 0
 
 
 @pytest.mark.only_on("embedded")
@@ -175,7 +175,7 @@ def test_a_huge_value_is_a_reject_with_its_length_and_beginning(world: World) ->
     world.collector.write("EURUSD", series(MONDAY, 3))
     world.collector.write("EURUSD", [bar(newest, zigzag='{"peaks":[]}', tema=1.5)])
     world.collector.execute("update EURUSD set zigzag = hex(zeroblob(20000000)), hrma = 'x' || hex(zeroblob(600000))")
-    process = world.start("sync", wrapper=(sys.executable, "-c", PEAK))
+    process = world.start_alone("sync", wrapper=(sys.executable, "-c", PEAK))
     printed, _ = process.communicate()
     assert process.returncode == 0, printed
     assert " 8 rejected" in printed

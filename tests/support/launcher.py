@@ -14,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -84,16 +85,30 @@ class Launcher:
         `parsed`: dbt gets the project as this launcher has parsed it once; with the profile and variables of the first
         such command. dbt itself would compare the files and parse what differs.
         """
-        wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd), "parsed": parsed}
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open() as nothing:
-            streams = [file.fileno() for file in (nothing, out, err)]
-            with _start(self.control, {"program": self._program, **wanted}, streams) as told:
-                guard = threading.Timer(timeout, os.kill, [int(told.readline()), signal.SIGKILL])
-                guard.start()
-                code = int(told.readline())
-                guard.cancel()
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            program = self.start(arguments, environment, cwd, (out, err), parsed=parsed)
+            try:
+                code = program.wait(timeout)
+            except subprocess.TimeoutExpired:
+                program.kill()
+                code = program.wait()
             printed = [_text(file) for file in (out, err)]
         return subprocess.CompletedProcess([self._program, *arguments], code, *printed)
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        cwd: Path,
+        output: tuple[IO[bytes], IO[bytes]],
+        *,
+        parsed: bool = False,
+    ) -> Forked:
+        """Start the program, its stdout and stderr in two files; do not wait for it."""
+        wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd), "parsed": parsed}
+        with Path(os.devnull).open() as nothing:
+            streams = [file.fileno() for file in (nothing, *output)]
+            return Forked(_start(self.control, {"program": self._program, **wanted}, streams), output[0])
 
 
 @cache
@@ -102,7 +117,68 @@ def launcher(program: str) -> Launcher:
     return Launcher(program)
 
 
-class ForkedDbt:
+class Forked:
+    """A program that a launcher has started: of `subprocess.Popen` what is used of it here.
+
+    Args:
+        told: a pipe that tells its process id and then its exit code.
+        printed: where it writes, for `communicate`.
+    """
+
+    def __init__(self, told: IO[bytes], printed: IO[bytes] | None = None) -> None:
+        self._told = told
+        self._printed = printed
+        self._waiting = threading.Lock()
+        self.pid = int(told.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after so many seconds.
+        """
+        expired = subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+        if not self._waiting.acquire(timeout=-1 if timeout is None else timeout):
+            raise expired
+        try:
+            if self.returncode is None:
+                if not select.select([self._told], [], [], timeout)[0]:
+                    raise expired
+                self.returncode = int(self._told.readline())
+                self._told.close()
+            return self.returncode
+        finally:
+            self._waiting.release()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """Wait for its end and return what it has written.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after so many seconds.
+        """
+        self.wait(timeout)
+        assert self._printed is not None
+        return _text(self._printed), None
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkedDbt(Forked):
     """What `subprocess.Popen` is to `extract.dbt_runner`: dbt's process, from the launcher at the other end."""
 
     def __init__(
@@ -113,32 +189,19 @@ class ForkedDbt:
         theirs_in, our_in = os.pipe()
         our_out, theirs_out = os.pipe()
         wanted = {"arguments": arguments, "environment": dict(env), "cwd": str(Path.cwd()), "parsed": False}
-        self._told = _start(control, {"program": "dbt_process", **wanted}, [theirs_in, theirs_out, stderr.fileno()])
+        told = _start(control, {"program": "dbt_process", **wanted}, [theirs_in, theirs_out, stderr.fileno()])
         os.close(theirs_in)
         os.close(theirs_out)
         self.stdin, self.stdout = os.fdopen(our_in, "w"), os.fdopen(our_out)
-        self.pid = int(self._told.readline())
-        self.returncode: int | None = None
-
-    def wait(self) -> int:
-        """Wait for its end and return its exit code."""
-        if self.returncode is None:
-            self.returncode = int(self._told.readline())
-        return self.returncode
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self.returncode is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        super().__init__(told)
 
 
-def _start(control: socket.socket, order: Mapping[str, Any], streams: Sequence[int]) -> IO[str]:
+def _start(control: socket.socket, order: Mapping[str, Any], streams: Sequence[int]) -> IO[bytes]:
     """Have a program started on three streams; return a pipe that tells its process id and then its exit code."""
     reading, writing = os.pipe()
     socket.send_fds(control, [json.dumps(order).encode()], [*streams, writing])
     os.close(writing)
-    return os.fdopen(reading)
+    return os.fdopen(reading, "rb", buffering=0)  # so that `select` sees all that has not been read
 
 
 def _text(file: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -11,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.world import TRADEHOUSE, World
+from tests.support.launcher import Forked, launcher
+from tests.support.world import World, clean_environment
 
 NO_TESTS = ("--build-every", "0")
 """For a service of which only the ticks matter: a build with every test takes both cores for ten seconds."""
@@ -39,7 +39,7 @@ def await_no_sessions(world: World) -> None:
 class RunningService:
     """A `tradehouse run` process and what it has logged so far."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log_file: Path
 
     @property
@@ -77,7 +77,8 @@ class RunningService:
 def service(
     world: World,
     *arguments: str,
-    program: Sequence[str | Path] = (TRADEHOUSE,),
+    group: Sequence[str] = (),
+    program: Sequence[str | Path] | None = None,
     environment: Mapping[str, str] | None = None,
     name: str = "service",
 ) -> Iterator[RunningService]:
@@ -86,23 +87,22 @@ def service(
     Args:
         world: where it works.
         arguments: what follows `tradehouse run`.
-        program: another program than the installed command.
+        group: the source, as the command names it before `run`.
+        program: what to start in an interpreter of its own; None forks the installed command.
         environment: variables beside the world's.
         name: of its log file.
     """
     log_file = world.directory / f"{name}.log"
+    words = [*group, "run", "--every", "1", *arguments]
+    variables = clean_environment(world.directory, {**world.environment, **(environment or {})})
+    process: subprocess.Popen[bytes] | Forked
     with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [*program, "run", "--every", "1", *arguments],
-            env={
-                **{"PATH": os.environ["PATH"], "HOME": str(world.directory), "TZ": "Asia/Tokyo"},
-                **world.environment,
-                **(environment or {}),
-            },
-            cwd=world.directory,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        if program is None:
+            process = launcher("tradehouse").start(words, variables, world.directory, (log, log))
+        else:
+            process = subprocess.Popen(
+                [*program, *words], env=variables, cwd=world.directory, stdout=log, stderr=subprocess.STDOUT
+            )
     running = RunningService(process, log_file)
     try:
         yield running

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import psycopg2.extensions
 
 from tests.support.collector import Collector
 from tests.support.launcher import DATABASE as DATABASE
-from tests.support.launcher import can_fork, launcher
+from tests.support.launcher import Forked, can_fork, launcher
 from tests.support.oracle import differences, expected_tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,9 +27,13 @@ TRADEHOUSE = Path(sys.executable).parent / "tradehouse"
 
 
 def run_tradehouse(*arguments: str, environment: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user would, in a clean environment on a machine whose clock is in Tokyo."""
-    clean = {"PATH": os.environ["PATH"], "HOME": str(cwd), "TZ": "Asia/Tokyo", **environment}
-    return run_program("tradehouse", *arguments, environment=clean, cwd=cwd)
+    """Run the command as a user would, on a machine whose clock is in Tokyo."""
+    return run_program("tradehouse", *arguments, environment=clean_environment(cwd, environment), cwd=cwd)
+
+
+def clean_environment(home: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables given and as few others as a command needs; the clock is in Tokyo."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "TZ": "Asia/Tokyo", **environment}
 
 
 def run_program(
@@ -74,11 +79,17 @@ class World:
         """Run `tradehouse` with the world's settings."""
         return run_tradehouse(*arguments, environment=self.environment, cwd=self.directory)
 
-    def start(self, *arguments: str, wrapper: Sequence[str] = ()) -> subprocess.Popen[str]:
-        """Start `tradehouse` with the world's settings, behind a wrapping command if need be; do not wait for it."""
+    def start(self, *arguments: str) -> Forked:
+        """Start `tradehouse` with the world's settings; do not wait for it."""
+        printed = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        environment = clean_environment(self.directory, self.environment)
+        return launcher("tradehouse").start(arguments, environment, self.directory, (printed, printed))
+
+    def start_alone(self, *arguments: str, wrapper: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Start `tradehouse` in an interpreter of its own, behind a wrapping command if need be; do not wait for it."""
         return subprocess.Popen(
             [*wrapper, TRADEHOUSE, *arguments],
-            env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "TZ": "Asia/Tokyo", **self.environment},
+            env=clean_environment(self.directory, self.environment),
             cwd=self.directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -147,7 +147,7 @@ def test_the_service_says_once_what_is_wrong_and_when_it_no_longer_is(accounts_w
     world.register("a", "b")
     for account in "ab":
         world.fake.account(account, info(1000), [position(1)], [])
-    with service(world, program=(TRADEHOUSE, "accounts")) as running:
+    with service(world, group=("accounts",), program=(TRADEHOUSE,)) as running:
         running.await_log("tests passed")
         world.fake.treat("b", status=500)
         running.await_log("account b: ")

@@ -10,7 +10,6 @@ from extract.rejects import MOST_KEPT
 from tests.support.accounts_world import AccountsWorld
 from tests.support.fake_mt5 import info, position, trade
 from tests.support.services import service
-from tests.support.world import TRADEHOUSE
 
 pytestmark = pytest.mark.only_on("embedded")
 
@@ -107,7 +106,7 @@ def test_an_error_of_the_data_is_logged_at_once(accounts_world: AccountsWorld) -
     two_accounts(world)
     world.poll()
     world.execute("alter table staging.mt5_sync_results add constraint trap check (status <> 'success') not valid")
-    with service(world, "--every", "300", program=(TRADEHOUSE, "accounts")) as running:
+    with service(world, "--every", "300", group=("accounts",)) as running:
         running.await_log('violates check constraint "trap"', seconds=60)
         assert "ERROR" in running.log
         assert running.end() == 0

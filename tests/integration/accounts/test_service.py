@@ -15,7 +15,6 @@ from tests.support.accounts_world import AccountsWorld
 from tests.support.fake_mt5 import info, position, trade
 from tests.support.mt5_items import deal, operation
 from tests.support.services import service
-from tests.support.world import TRADEHOUSE
 
 pytestmark = pytest.mark.only_on("embedded")
 
@@ -149,7 +148,7 @@ def test_the_register_shows_in_the_tables_and_a_run_in_the_log(accounts_world: A
     world.accounts("deactivate", "a")
     world.poll()
     assert world.query("select broker_name, is_active from accounts.trading_accounts") == [("Other", False)]
-    with service(world, program=(TRADEHOUSE, "accounts")) as running:
+    with service(world, group=("accounts",)) as running:
         world.accounts("add", "a")
         running.await_log("batch 1 of 1: 1 accounts in ")
         assert running.end() == 0
@@ -271,7 +270,7 @@ def test_300_accounts_with_a_fault_each(accounts_world: AccountsWorld) -> None:
         if lands and (not fault or is_spared):
             healthy.add(name)
     began = time.monotonic()
-    process = world.start("accounts", "sync", "--json", wrapper=(*MEASURED, *HASTY))
+    process = world.start_alone("accounts", "sync", "--json", wrapper=(*MEASURED, *HASTY))
     printed = process.communicate()[0]
     assert process.returncode == 1, printed[-2000:]
     assert time.monotonic() - began < 300

@@ -16,7 +16,6 @@ from tests.support.bybit_items import days_ago, execution
 from tests.support.bybit_world import SECRETS, BybitWorld, bybit_world_on
 from tests.support.fake_bybit import UID
 from tests.support.services import RunningService, service
-from tests.support.world import TRADEHOUSE
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 
@@ -131,7 +130,7 @@ def test_no_secret_in_output_files_or_process_titles(new_bybit_world: BybitWorld
     bybit_world.settings["LOG_LEVEL"] = "debug"
     bybit_world.settings["BYBIT_REQUESTS_PER_SECOND"] = "20"
     bybit_world.fake.generate(300, days_ago(25), days_ago(1))
-    process = bybit_world.start("bybit", "backfill")
+    process = bybit_world.start_alone("bybit", "backfill")
     seen = ""
     while process.poll() is None:
         seen += Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace")
@@ -168,7 +167,7 @@ def served_world(server: Server, bybit_world: BybitWorld) -> BybitWorld:
 
 
 def bybit_service(world: BybitWorld) -> AbstractContextManager[RunningService]:
-    return service(world, program=(TRADEHOUSE, "bybit"))
+    return service(world, group=("bybit",))
 
 
 def await_landed(running: RunningService, world: BybitWorld, exec_id: str) -> None:
