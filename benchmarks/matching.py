@@ -4,8 +4,8 @@ Usage: python -m benchmarks.matching [--executions 10000 --executions 100000 --e
 
 For each size, in an embedded Postgres of its own: what `dbt run` needs for the fills and the trades after a backfill
 into empty tables, after ten new fills, as in an hourly run, after one that arrives a month late, and for a full
-refresh; then the command `tradehouse bybit stats`, its start included. Four bots trade twenty symbols for three months; one exit
-in four is a stop-loss of the exchange, without the bot's id.
+refresh; then the command `tradehouse bybit stats`, its start included. Four bots trade twenty symbols for three months;
+one exit in four is a stop-loss of the exchange, without the bot's id.
 """
 
 from __future__ import annotations
