@@ -58,7 +58,7 @@ test: setup check ## everything: linters, types, dbt parse, unit and integration
 
 quick: setup ## the tests that need no server, and ruff: half a minute
 	$(BIN)/python -m ruff check .
-	$(BIN)/python -m pytest -q -n 2 tests/unit
+	$(BIN)/python -m pytest -q -n 2 -p no:schemathesis tests/unit
 
 check: setup ## linters, types, generated files, dbt parse
 	@mkdir -p $(PROFILES) && cp profiles.yml.example $(PROFILES)/profiles.yml

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,7 @@ def write(
     )
 
 
+@cache
 def state_of_json(text: str) -> str:
     """Say how a JSON cell reads: as it is, after the one documented repair, or not at all."""
     for state, candidate in (("valid", text), ("dropped", text.replace('":]', '":[]'))):

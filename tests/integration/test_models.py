@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extract.settings import DBT_PROJECT, ROOT, load_project
+from tests.support.world import DATABASE, run_program
 from tradehouse.registry import SOURCES
 
 
@@ -21,18 +19,19 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Models and seeds as dbt lists them; no warehouse is needed."""
     directory = tmp_path_factory.mktemp("dbt")
     shutil.copyfile(ROOT / "profiles.yml.example", directory / "profiles.yml")
-    done = subprocess.run(
-        [
-            *(Path(sys.executable).parent / "dbt", "--quiet", "ls", "--resource-types", "model", "seed"),
-            *("--output", "json", "--output-keys", "name", "schema", "alias", "tags"),
-            *("--profiles-dir", directory, "--target-path", directory / "target", "--log-path", directory),
-        ],
-        env={"PATH": os.environ["PATH"], "PGHOST": "-", "PGUSER": "-", "PGDATABASE": "-"},
+    # the database's name is that of other tests, which share this parse
+    done = run_program(
+        *("dbt", "--quiet", "ls", "--resource-types", "model", "seed"),
+        *("--output", "json", "--output-keys", "name", "schema", "alias", "tags"),
+        *("--profiles-dir", str(directory), "--target-path", str(directory / "target"), "--log-path", str(directory)),
+        environment={
+            **{"PATH": os.environ["PATH"], "DBT_PROJECT_DIR": str(DBT_PROJECT)},
+            **{"PGHOST": "-", "PGUSER": "-", "PGDATABASE": DATABASE, "DBT_PROFILES_DIR": str(directory)},
+        },
         cwd=DBT_PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
+        parsed=True,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
