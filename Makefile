@@ -68,7 +68,7 @@ check: setup ## linters, types, generated files, dbt parse
 	$(BIN)/python dbt_project/generate_models.py --check
 	$(BIN)/python docs/generate_settings.py --check
 	$(BIN)/python docs/generate_dependencies.py --check
-	$(BIN)/sqlfluff lint --disable-progress-bar $(LINTED_SQL)
+	$(BIN)/sqlfluff lint --disable-progress-bar --processes 2 $(LINTED_SQL)
 	$(BIN)/sqlfluff lint --disable-progress-bar --dialect sqlite --templater raw --exclude-rules CP02 \
 	    sql/sqlite_schema.sql
 	PGHOST=- PGUSER=- PGDATABASE=- $(BIN)/dbt --quiet --warn-error parse --project-dir dbt_project \

@@ -22,8 +22,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,6 +105,7 @@ class Launcher:
         parsed: bool = False,
     ) -> Forked:
         """Start the program, its stdout and stderr in two files; do not wait for it."""
+        assert can_fork(environment), environment
         wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd), "parsed": parsed}
         with Path(os.devnull).open() as nothing:
             streams = [file.fileno() for file in (nothing, *output)]
@@ -194,6 +195,20 @@ class ForkedDbt(Forked):
         os.close(theirs_out)
         self.stdin, self.stdout = os.fdopen(our_in, "w"), os.fdopen(our_out)
         super().__init__(told)
+
+
+@contextmanager
+def dbt_forked(control: socket.socket) -> Iterator[None]:
+    """Have `extract.dbt_runner` of this process start dbt's process through the launcher at the other end."""
+    from extract import dbt_runner
+
+    module = vars(dbt_runner)
+    own = module["subprocess"]
+    module["subprocess"] = SimpleNamespace(Popen=partial(ForkedDbt, control), PIPE=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        module["subprocess"] = own
 
 
 def _start(control: socket.socket, order: Mapping[str, Any], streams: Sequence[int]) -> IO[bytes]:
@@ -318,12 +333,11 @@ def _call(program: str, manifest: Any, dbt: socket.socket | None) -> None:
         dbt_process()
         sys.exit()
     else:
-        from extract import dbt_runner
         from tradehouse.main import main
 
         assert dbt is not None
-        vars(dbt_runner)["subprocess"] = SimpleNamespace(Popen=partial(ForkedDbt, dbt), PIPE=subprocess.PIPE)
-        main(prog_name=program)
+        with dbt_forked(dbt):
+            main(prog_name=program)
 
 
 if __name__ == "__main__":

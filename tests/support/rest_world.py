@@ -18,6 +18,7 @@ from extract.refresh import keep_models
 from extract.schema import prepare
 from extract.settings import Settings, load_project
 from extract.warehouse import Warehouse
+from tests.support.launcher import dbt_forked, launcher
 from tests.support.servers import DEBIAN_PASSWORD
 from tests.support.world import World
 
@@ -60,7 +61,7 @@ def build_models(uri: str, home: Path, sources: Sequence[str]) -> None:
     """Build the models of sources in a database, as a first run of each would, with nothing landed."""
     warehouse = Warehouse(uri, embedded=False)
     settings = Settings(tradehouse_home=home)
-    with closing(warehouse.connect("template", autocommit=True)) as connection:
+    with closing(warehouse.connect("template", autocommit=True)) as connection, dbt_forked(launcher("dbt").control):
         prepare(warehouse, connection, load_project())
         for source in sources:
             started_at = datetime.now(timezone.utc)
