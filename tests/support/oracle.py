@@ -298,16 +298,16 @@ def row_differences(table: str, rows: Mapping[datetime, Candle], got: Iterable[D
         else:
             found[row.microseconds] = row
     for microseconds in sorted(wanted.keys() | found.keys()):
-        place = f"{table} {_instant(microseconds)}"
         if microseconds not in found:
-            yield f"{place}: the row is missing"
+            yield f"{table} {_instant(microseconds)}: the row is missing"
         elif microseconds not in wanted:
-            yield f"{place}: the row should not be there"
+            yield f"{table} {_instant(microseconds)}: the row should not be there"
         else:
-            yield from _value_differences(place, wanted[microseconds], found[microseconds])
+            for difference in _value_differences(wanted[microseconds], found[microseconds]):
+                yield f"{table} {_instant(microseconds)} {difference}"
 
 
-def _value_differences(place: str, candle: Candle, row: DatabaseRow) -> Iterator[str]:
+def _value_differences(candle: Candle, row: DatabaseRow) -> Iterator[str]:
     for column, stored in zip(COLUMNS, row.values, strict=True):
         expected = getattr(candle, column)
         if column in JSON_COLUMNS:
@@ -317,9 +317,9 @@ def _value_differences(place: str, candle: Candle, row: DatabaseRow) -> Iterator
             got = None if stored is None else struct.unpack(">d", bytes.fromhex(stored))[0]
             equal = stored == (None if expected is None else struct.pack(">d", expected).hex())
         if not equal:
-            yield f"{place} {column}: expected {_shown(expected)}, got {_shown(got)}"
+            yield f"{column}: expected {_shown(expected)}, got {_shown(got)}"
     if not row.is_synced:
-        yield f"{place} synced_at: expected a time, got NULL"
+        yield "synced_at: expected a time, got NULL"
 
 
 def _instant(microseconds: int) -> str:
