@@ -23,10 +23,10 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     done = run_program(
         *("dbt", "--quiet", "ls", "--resource-types", "model", "seed"),
         *("--output", "json", "--output-keys", "name", "schema", "alias", "tags"),
-        *("--profiles-dir", str(directory), "--target-path", str(directory / "target"), "--log-path", str(directory)),
         environment={
-            **{"PATH": os.environ["PATH"], "DBT_PROJECT_DIR": str(DBT_PROJECT)},
-            **{"PGHOST": "-", "PGUSER": "-", "PGDATABASE": DATABASE, "DBT_PROFILES_DIR": str(directory)},
+            **{"PATH": os.environ["PATH"], "PGHOST": "-", "PGUSER": "-", "PGDATABASE": DATABASE},
+            **{"DBT_PROJECT_DIR": str(DBT_PROJECT), "DBT_PROFILES_DIR": str(directory)},
+            **{"DBT_TARGET_PATH": str(directory / "target"), "DBT_LOG_PATH": str(directory)},
         },
         cwd=DBT_PROJECT,
         parsed=True,
