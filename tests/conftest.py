@@ -146,13 +146,18 @@ def tmp_path(tmp_path: Path) -> Path:
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Each server in turn: Postgres 18 from the wheel, and Debian's 15 where it is installed."""
     directory = tmp_path_factory.mktemp(request.param)
-    if request.param == "debian" and not DEBIAN_BINARIES.exists():
+    if not is_installed(request.param):
         pytest.skip("Debian's PostgreSQL 15 is not installed")
     templates = set()
     if "PYTEST_XDIST_WORKER" in os.environ:
         templates = copy_built_server(request.param, tmp_path_factory.getbasetemp().parent, directory)
     with STARTS[request.param](directory / "postgres") as uri:
         yield Server(request.param, uri, directory, templates)
+
+
+def is_installed(name: str) -> bool:
+    """Whether this machine has a server; the one from the wheel always is."""
+    return name != "debian" or DEBIAN_BINARIES.exists()
 
 
 def copy_built_server(name: str, shared: Path, directory: Path) -> set[str]:
@@ -162,7 +167,7 @@ def copy_built_server(name: str, shared: Path, directory: Path) -> set[str]:
     """
     if not build_server(name, shared, wait=False):
         for other in STARTS:
-            if other != "debian" or DEBIAN_BINARIES.exists():
+            if is_installed(other):
                 build_server(other, shared, wait=False)
         build_server(name, shared, wait=True)
     built = shared / f"built-{name}"

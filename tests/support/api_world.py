@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +27,7 @@ from serve.api.settings import ApiSettings
 from tests.support.api_stand_ins import make_template
 from tests.support.servers import administer, free_port
 from tests.support.services import await_that
+from tests.support.world import TRADEHOUSE, clean_environment
 
 DATABASE = "api_test"
 TEMPLATE = "api_template"
@@ -208,11 +207,15 @@ class ApiWorld:
         """`tradehouse serve` as a process, killed at the end if it still runs."""
         log = directory / "serve.log"
         port = free_port()
-        environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "TZ": "Asia/Tokyo"}
-        environment |= {"POSTGRESQL_URI": self.uri, **settings}
-        program = [str(Path(sys.executable).parent / "tradehouse"), "serve", "--port", str(port), *arguments]
+        environment = clean_environment(directory, {"POSTGRESQL_URI": self.uri, **settings})
         with log.open("wb") as file:
-            process = subprocess.Popen(program, env=environment, cwd=directory, stdout=file, stderr=file)
+            process = subprocess.Popen(
+                [TRADEHOUSE, "serve", "--port", str(port), *arguments],
+                env=environment,
+                cwd=directory,
+                stdout=file,
+                stderr=file,
+            )
         try:
             yield Command(process, port, log)
         finally:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from typing import Any
 from urllib.parse import quote
 
 from tests.support.servers import DEBIAN_PASSWORD
-from tests.support.world import TRADEHOUSE, World
+from tests.support.world import TRADEHOUSE, World, clean_environment
 
 MONDAY = 1_736_121_600  # 2025-01-06 00:00 UTC
 
@@ -42,7 +41,7 @@ def piped(world: World, text: str) -> subprocess.CompletedProcess[str]:
     """The shell with its input from a pipe."""
     return subprocess.run(
         [TRADEHOUSE, "shell"],
-        env={"PATH": os.environ["PATH"], "HOME": str(world.directory), "TZ": "Asia/Tokyo", **world.environment},
+        env=clean_environment(world.directory, world.environment),
         cwd=world.directory,
         input=text,
         capture_output=True,

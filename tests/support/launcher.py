@@ -105,7 +105,7 @@ class Launcher:
         parsed: bool = False,
     ) -> Forked:
         """Start the program, its stdout and stderr in two files; do not wait for it."""
-        assert can_fork(environment), environment
+        assert can_fork(environment), "such an interpreter cannot be forked: start one of its own"
         wanted = {"arguments": list(arguments), "environment": dict(environment), "cwd": str(cwd), "parsed": parsed}
         with Path(os.devnull).open() as nothing:
             streams = [file.fileno() for file in (nothing, *output)]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psycopg2
 import pytest
@@ -197,13 +194,7 @@ def test_a_second_run_names_the_first_and_leaves_without_work(world: World) -> N
 @pytest.mark.only_on("embedded")
 def test_a_killed_run_is_recorded_as_interrupted_and_made_good(world: World) -> None:
     world.collector.load_many("EURUSD", series(MONDAY, 500))
-    process = subprocess.Popen(
-        [Path(sys.executable).parent / "tradehouse", "sync"],
-        env={"PATH": "/usr/bin:/bin", **world.environment},
-        cwd=world.directory,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = world.start("sync")
     deadline = time.monotonic() + 60
     while world.query("select count(*) from staging.eurusd") == [(0,)]:
         assert time.monotonic() < deadline
